@@ -1,0 +1,40 @@
+"""Who is wired to whom?"""
+
+import atexit
+import logging
+
+from flask import Flask
+
+from scim_server.config import SCIM_ROOT, Settings, read_settings, server_key
+from scim_server.protocol.schema import load_registry
+from scim_server.resources.base import Shared
+from scim_server.resources.kinds import all_resources
+from scim_server.storage.database import Unavailable, open_prepared
+from scim_server.tokens import Authenticator
+from scim_server.web import auth, discovery, errors, scim
+from scim_server.web.paths import Paths
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """Build the WSGI application. Raises ConfigError, SchemaError or DatabaseError."""
+    settings = settings or read_settings()
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    key = server_key(settings)
+    database = open_prepared(settings.database_url)
+    registry = load_registry(settings.schema_dir)
+    shared = Shared(database, registry, settings.base_url, database.type_numbers(registry.resource_types))
+    authenticator = Authenticator(database, key)
+    # What was opened to look at the database must not be carried over a fork.
+    database.close()
+    atexit.register(authenticator.flush)
+
+    app = Flask("scim_server", static_folder=None)
+    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    errors.install(app, Unavailable)
+    auth.install(app, authenticator, settings.public_discovery)
+    app.register_blueprint(discovery.blueprint(registry, settings.base_url), url_prefix=SCIM_ROOT)
+    app.register_blueprint(scim.blueprint(all_resources(shared)), url_prefix=SCIM_ROOT)
+    app.wsgi_app = Paths(app.wsgi_app, settings.prefix)  # type: ignore[method-assign]
+    return app

@@ -1,0 +1,38 @@
+"""Who changed what, and when? One row per change, in the change's own transaction; never values."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from scim_server.storage.database import Database
+
+
+def record(
+    database: Database,
+    tenant: int,
+    credential: str,
+    operation: str,
+    resource_type: str,
+    resource_id: str,
+    attributes: Iterable[str],
+    at: str,
+) -> None:
+    """Record one change; ``attributes`` are the top-level names that it set, changed or removed."""
+    database.run(
+        "INSERT INTO audit (tenant, at, credential, operation, resource_type, resource_id, attributes)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (tenant, at, credential, operation, resource_type, resource_id, " ".join(attributes)),
+    )
+
+
+def changed_names(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Return the names whose values differ, those of an extension as ``URN:name``."""
+    names: list[str] = []
+    for name in sorted({*old, *new} - {"schemas", "id"}):
+        before, after = old.get(name), new.get(name)
+        if before == after:
+            continue
+        if name.startswith("urn:"):
+            names += [f"{name}:{inner}" for inner in changed_names(before or {}, after or {})]
+        else:
+            names.append(name)
+    return names

@@ -1,0 +1,21 @@
+"""How does gunicorn serve the application? Used by ``scim-server serve`` and the root ``gunicorn.conf.py``."""
+
+from scim_server.config import read_settings
+
+_settings = read_settings()
+
+bind = _settings.bind
+workers = _settings.workers
+threads = _settings.threads
+worker_class = "gthread"
+wsgi_app = "scim_server.app:create_app()"
+keepalive = 75
+graceful_timeout = 30
+# The largest that gunicorn bounds; a longer filter goes by POST …/.search.
+limit_request_line = 8190
+# Nothing is left behind that a start after kill -9 could stumble over.
+control_socket_disable = True
+# %(U)s is the path without its query: filters hold personal data (RFC 7644 section 7.5.2).
+accesslog = "-" if _settings.log_level in ("debug", "info") else None
+access_log_format = '%(t)s %(h)s "%(m)s %(U)s" %(s)s %(B)s %(D)s'
+loglevel = _settings.log_level

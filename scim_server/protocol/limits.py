@@ -1,0 +1,17 @@
+"""Which limits does the server advertise and enforce?
+
+Each number stands here once: ServiceProviderConfig, the errors and the checks all read it.
+"""
+
+MAX_RESULTS = 1_000
+"""Resources in one page (RFC 7644 section 3.4.2.4); a larger ``count`` is served as this."""
+DEFAULT_COUNT = 100
+"""Resources in one page when the client names no ``count``."""
+BULK_OPERATIONS = 300
+BULK_BYTES = 4 * 1024 * 1024
+RESOURCE_BYTES = 1024 * 1024
+GROUP_BYTES = 32 * 1024 * 1024
+"""Body of a Group: 100,000 echoed members are 17 MiB."""
+GROUP_MEMBERS = 100_000
+"""Members in one request."""
+JSON_DEPTH = 32

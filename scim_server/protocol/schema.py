@@ -1,0 +1,387 @@
+"""What is known about every attribute? (RFC 7643 sections 2, 6 and 7)
+
+The registry is built once from JSON documents, the bundled ``schemas/`` and any further directory,
+and is the only source of facts about attributes.
+"""
+
+import json
+import re
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+SCHEMA_URN = "urn:ietf:params:scim:schemas:core:2.0:Schema"
+RESOURCE_TYPE_URN = "urn:ietf:params:scim:schemas:core:2.0:ResourceType"
+
+_NAME = re.compile(r"(?:[A-Za-z][A-Za-z0-9_-]*|\$ref)", re.ASCII)
+_TYPES = {"string", "boolean", "decimal", "integer", "dateTime", "binary", "reference", "complex"}
+_MUTABILITIES = {"readOnly", "readWrite", "immutable", "writeOnly"}
+_RETURNED = {"always", "never", "default", "request"}
+_UNIQUENESS = {"none", "server", "global"}
+_RESERVED = {"/bulk", "/me", "/schemas", "/resourcetypes", "/serviceproviderconfig"}
+# RFC 7643 section 2.4: these sub-attributes mean the same in every multi-valued attribute.
+_FIXED_TYPES = {"type": "string", "primary": "boolean", "display": "string", "$ref": "reference"}
+
+
+class SchemaError(Exception):
+    """A schema document cannot be used; the message names the file's entry and what is wrong."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Attribute:
+    """One attribute and its characteristics (RFC 7643 section 7).
+
+    ``path`` is how it is addressed within its resource type: ``emails.value``, or
+    ``urn:…:User:manager.value`` in an extension. ``column`` names the promoted column, if any.
+    """
+
+    name: str
+    path: str
+    type: str
+    multi_valued: bool
+    description: str
+    required: bool
+    case_exact: bool
+    mutability: str
+    returned: str
+    uniqueness: str
+    canonical_values: tuple[str, ...]
+    reference_types: tuple[str, ...]
+    sub_attributes: tuple["Attribute", ...]
+    unchecked: bool
+    column: str | None
+
+    @property
+    def number(self) -> int:
+        """Return the number under which index rows name the attribute; it depends on the path only."""
+        return zlib.crc32(self.path.encode()) & 0x7FFFFFFF
+
+    @property
+    def urn(self) -> str:
+        """Return the URN of the extension that a top-level attribute belongs to, "" for a core one."""
+        return self.path.removesuffix(self.name).removesuffix(":")
+
+    def sub(self, name: str) -> "Attribute | None":
+        """Return the sub-attribute of that name, in any letter case."""
+        wanted = name.lower()
+        return next((sub for sub in self.sub_attributes if sub.name.lower() == wanted), None)
+
+    def walk(self) -> Iterator["Attribute"]:
+        """Yield the attribute and its sub-attributes."""
+        yield self
+        for sub in self.sub_attributes:
+            yield from sub.walk()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the attribute as ``/Schemas`` shows it, every characteristic stated."""
+        body: dict[str, Any] = {
+            "name": self.name,
+            "type": self.type,
+            "multiValued": self.multi_valued,
+            "description": self.description,
+            "required": self.required,
+        }
+        if self.canonical_values:
+            body["canonicalValues"] = list(self.canonical_values)
+        if self.type in ("string", "reference", "binary"):
+            body["caseExact"] = self.case_exact
+        body |= {"mutability": self.mutability, "returned": self.returned}
+        if self.type != "complex":
+            body["uniqueness"] = self.uniqueness
+        if self.type == "reference":
+            body["referenceTypes"] = list(self.reference_types)
+        if self.sub_attributes:
+            body["subAttributes"] = [sub.as_json() for sub in self.sub_attributes]
+        return body
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Schema:
+    """A named set of attributes (RFC 7643 section 7)."""
+
+    id: str
+    name: str
+    description: str
+    attributes: tuple[Attribute, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "schemas": [SCHEMA_URN],
+            "id": self.id,
+            "name": self.name,
+            "description": self.description,
+            "attributes": [attribute.as_json() for attribute in self.attributes],
+        }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Extension:
+    """A schema that extends a resource type, and whether resources must have it (section 6)."""
+
+    schema: Schema
+    required: bool
+
+
+@dataclass(frozen=True, eq=False)
+class ResourceType:
+    """A kind of resource: its endpoint, its schema and its extensions (RFC 7643 section 6)."""
+
+    name: str
+    endpoint: str
+    description: str
+    schema: Schema
+    extensions: tuple[Extension, ...]
+    common: Mapping[str, Attribute] = field(repr=False)
+
+    @cached_property
+    def by_path(self) -> dict[str, Attribute]:
+        """Every attribute and sub-attribute by lower-case path, core ones also URN-qualified (RFC 7644 section 3.10)."""
+        found = {a.path.lower(): a for top in self.common.values() for a in top.walk()}
+        for top in self.schema.attributes:
+            for attribute in top.walk():
+                found[attribute.path.lower()] = attribute
+                found[f"{self.schema.id}:{attribute.path}".lower()] = attribute
+        for extension in self.extensions:
+            found |= {a.path.lower(): a for top in extension.schema.attributes for a in top.walk()}
+        return found
+
+    @cached_property
+    def by_urn(self) -> dict[str, Schema]:
+        """The extension schemas by lower-case URN."""
+        return {extension.schema.id.lower(): extension.schema for extension in self.extensions}
+
+    @cached_property
+    def attributes(self) -> tuple[Attribute, ...]:
+        """Every top-level attribute: externalId, the core schema's, then each extension's."""
+        extended = [attribute for extension in self.extensions for attribute in extension.schema.attributes]
+        return (self.common["externalId"], *self.schema.attributes, *extended)
+
+    def attribute(self, path: str) -> Attribute | None:
+        """Return the attribute at a path in standard notation, in any letter case (RFC 7644 section 3.10)."""
+        return self.by_path.get(path.lower())
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "schemas": [RESOURCE_TYPE_URN],
+            "id": self.name,
+            "name": self.name,
+            "endpoint": self.endpoint,
+            "description": self.description,
+            "schema": self.schema.id,
+            "schemaExtensions": [{"schema": e.schema.id, "required": e.required} for e in self.extensions],
+        }
+
+
+class Registry:
+    """All schemas and resource types, and the variants that a tenant's policies make of them."""
+
+    def __init__(self, sources: "Sources", policies: frozenset[str] = frozenset()) -> None:
+        self._sources = sources
+        self._variants: dict[frozenset[str], Registry] = {policies: self}
+        self.policy_names = frozenset(sources.policies)
+        edits = {
+            path.lower(): edit
+            for policy in sorted(policies)
+            for path, edit in sources.policies.get(policy, {}).items()
+        }
+        resource_types = sources.resource_types
+        extensions = {e["schema"] for r in resource_types for e in r.get("schemaExtensions") or []}
+        self.schemas: dict[str, Schema] = {}
+        for document in sources.schemas:
+            schema = _schema(document, document.get("id") in extensions, sources.columns, edits)
+            if self.schemas.setdefault(schema.id.lower(), schema) is not schema:
+                raise SchemaError(f"Two schemas have the id {schema.id}.")
+        common = {a["name"]: _attribute(a, "", sources.columns, {}) for a in sources.common}
+        self.resource_types: dict[str, ResourceType] = {}
+        for document in resource_types:
+            self._add(_resource_type(document, self.schemas, common))
+
+    def _add(self, new: ResourceType) -> None:
+        for old in self.resource_types.values():
+            if new.name == old.name or new.endpoint.lower() == old.endpoint.lower():
+                raise SchemaError(f"Two resource types have the name {new.name} or the endpoint {new.endpoint}.")
+        numbers: dict[int, str] = {}
+        for attribute in new.by_path.values():
+            if numbers.setdefault(attribute.number, attribute.path) != attribute.path:
+                raise SchemaError(f"{attribute.path} and {numbers[attribute.number]} share an index number; rename one.")
+        self.resource_types[new.name] = new
+
+    def under(self, policies: frozenset[str]) -> "Registry":
+        """Return the registry as the given tenant policies change it."""
+        if policies not in self._variants:
+            self._variants[policies] = Registry(self._sources, policies)
+        return self._variants[policies]
+
+    def schema(self, urn: str) -> Schema | None:
+        return self.schemas.get(urn.lower())
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The JSON documents a registry is built from."""
+
+    schemas: list[dict[str, Any]]
+    resource_types: list[dict[str, Any]]
+    common: list[dict[str, Any]]
+    columns: dict[str, str]
+    policies: dict[str, dict[str, dict[str, Any]]]
+
+
+def load_registry(further: Path | None = None) -> Registry:
+    """Build the registry from the bundled schemas and the ``*.json`` files of a further directory.
+
+    A file holds one Schema or ResourceType or a list of them. Raises SchemaError.
+    """
+    bundled = bundled_schemas()
+    entries = list(_entries(bundled, skip={"common.json", "columns.json", "policies.json"}))
+    if further is not None:
+        if not further.is_dir():
+            raise SchemaError(f"{further} is not a directory.")
+        entries += _entries(further, skip=set())
+    return Registry(
+        Sources(
+            schemas=[e for e in entries if "attributes" in e],
+            resource_types=[e for e in entries if "endpoint" in e],
+            common=_read(bundled / "common.json")["attributes"],
+            columns=_read(bundled / "columns.json"),
+            policies=_read(bundled / "policies.json"),
+        )
+    )
+
+
+def bundled_schemas() -> Path:
+    """Return the directory of the bundled schemas: inside the installed package, else beside it in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    inside = package / "schemas"
+    return inside if inside.is_dir() else package.parent / "schemas"
+
+
+def _entries(directory: Path, skip: set[str]) -> Iterator[dict[str, Any]]:
+    for path in sorted(directory.glob("*.json")):
+        if path.name in skip:
+            continue
+        content = _read(path)
+        for entry in content if isinstance(content, list) else [content]:
+            if not isinstance(entry, dict) or not ("attributes" in entry or "endpoint" in entry):
+                raise SchemaError(f"{path.name}: an entry is neither a Schema nor a ResourceType.")
+            yield entry
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise SchemaError(f"{path.name} is not JSON: {error}") from None
+
+
+def _schema(
+    document: Mapping[str, Any], extension: bool, columns: Mapping[str, str], edits: Mapping[str, Mapping[str, Any]]
+) -> Schema:
+    urn = document.get("id")
+    if not isinstance(urn, str) or not urn.lower().startswith("urn:"):
+        raise SchemaError(f"The schema {urn!r} has no URN as its id.")
+    prefix = f"{urn}:" if extension else ""
+    edited = {path.removeprefix(f"{urn}:".lower()): e for path, e in edits.items() if path.startswith(f"{urn}:".lower())}
+    attributes = [_attribute(a, prefix, columns, edited) for a in document["attributes"]]
+    _check_names(attributes, urn)
+    return Schema(urn, document.get("name") or urn, document.get("description") or "", tuple(attributes))
+
+
+def _attribute(
+    document: Mapping[str, Any],
+    prefix: str,
+    columns: Mapping[str, str],
+    edits: Mapping[str, Mapping[str, Any]],
+) -> Attribute:
+    """Read one attribute, unstated characteristics by their defaults (RFC 7643 section 2.2)."""
+    name = document.get("name")
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise SchemaError(f"{prefix}{name} is not an attribute name.")
+    path = prefix + name
+    document = {**document, **edits.get(name.lower(), {})}
+    subs = [_attribute(s, f"{path}.", columns, {}) for s in document.get("subAttributes") or ()]
+    kind = document.get("type", "string")
+    simple = kind != "complex" and not document.get("multiValued", False)
+    attribute = Attribute(
+        name=name,
+        path=path,
+        type=kind,
+        multi_valued=document.get("multiValued", False),
+        description=document.get("description") or "",
+        required=document.get("required", False),
+        case_exact=document.get("caseExact", kind in ("reference", "binary")),
+        mutability=document.get("mutability", "readWrite"),
+        returned=document.get("returned", "default"),
+        uniqueness=document.get("uniqueness", "none"),
+        canonical_values=tuple(document.get("canonicalValues") or ()),
+        reference_types=tuple(document.get("referenceTypes") or ()),
+        sub_attributes=tuple(subs),
+        unchecked=document.get("unchecked", False),
+        column=columns.get(path) if simple else None,
+    )
+    _check_attribute(attribute)
+    return attribute
+
+
+def _check_attribute(attribute: Attribute) -> None:
+    for value, allowed in (
+        (attribute.type, _TYPES),
+        (attribute.mutability, _MUTABILITIES),
+        (attribute.returned, _RETURNED),
+        (attribute.uniqueness, _UNIQUENESS),
+    ):
+        if value not in allowed:
+            raise SchemaError(f"{attribute.path}: {value!r} is none of {', '.join(sorted(allowed))}.")
+    if attribute.type == "complex" and not attribute.sub_attributes:
+        raise SchemaError(f"{attribute.path} is complex and has no subAttributes.")
+    if attribute.type != "complex" and attribute.sub_attributes:
+        raise SchemaError(f"{attribute.path} has subAttributes and is not complex.")
+    if attribute.uniqueness != "none" and (attribute.multi_valued or attribute.type == "complex"):
+        raise SchemaError(f"{attribute.path}: only a single simple value can be unique.")
+    _check_names(attribute.sub_attributes, attribute.path)
+    if attribute.multi_valued:
+        for sub in attribute.sub_attributes:
+            if sub.type != _FIXED_TYPES.get(sub.name, sub.type):
+                raise SchemaError(f"{sub.path} must be of type {_FIXED_TYPES[sub.name]}.")
+
+
+def _check_names(attributes: Iterable[Attribute], where: str) -> None:
+    seen: set[str] = set()
+    for attribute in attributes:
+        if attribute.name.lower() in seen:
+            raise SchemaError(f"{where} has two attributes named {attribute.name}.")
+        seen.add(attribute.name.lower())
+
+
+def _resource_type(
+    document: Mapping[str, Any], schemas: Mapping[str, Schema], common: Mapping[str, Attribute]
+) -> ResourceType:
+    name, endpoint = document.get("name"), document.get("endpoint")
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise SchemaError(f"The resource type {name!r} has no usable name.")
+    if not isinstance(endpoint, str) or not re.fullmatch(r"/[A-Za-z][A-Za-z0-9_-]*", endpoint):
+        raise SchemaError(f"{name}: the endpoint {endpoint!r} is not of the form /Names.")
+    if endpoint.lower() in _RESERVED:
+        raise SchemaError(f"{name}: the endpoint {endpoint} is taken by the protocol.")
+    base = _known(document.get("schema"), schemas, name)
+    # RFC 7643 section 3.1: the common attributes' own characteristics win over a schema that lists them.
+    own = tuple(a for a in base.attributes if a.name not in common)
+    extensions = tuple(
+        Extension(_known(e.get("schema"), schemas, name), e.get("required", False))
+        for e in document.get("schemaExtensions") or ()
+    )
+    for attribute in (*own, *(a for e in extensions for a in e.schema.attributes)):
+        if any(sub.multi_valued or sub.type == "complex" for sub in attribute.sub_attributes):
+            raise SchemaError(f"{attribute.path}: a sub-attribute must be a single simple value.")
+    schema = base if len(own) == len(base.attributes) else Schema(base.id, base.name, base.description, own)
+    return ResourceType(name, endpoint, document.get("description") or name, schema, extensions, common)
+
+
+def _known(urn: Any, schemas: Mapping[str, Schema], where: str) -> Schema:
+    schema = schemas.get(str(urn).lower())
+    if schema is None:
+        raise SchemaError(f"{where}: there is no schema {urn}.")
+    return schema

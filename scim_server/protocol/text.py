@@ -1,0 +1,133 @@
+"""Which text comes in, and by which key is it compared?
+
+One gate for every string from outside, one strict reader of JSON, one comparison key.
+"""
+
+import json
+import re
+import unicodedata
+from typing import Any
+
+from scim_server.protocol.errors import ScimError, invalid_syntax, invalid_value
+from scim_server.protocol.limits import JSON_DEPTH
+
+_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+_LINE = re.compile("[\t\n\r]")
+
+
+def check_text(text: str, where: str) -> str:
+    """Refuse control characters and lone surrogates; tab, LF and CR may stand in free text.
+
+    Raises invalidValue naming ``where`` and the code point, never the text itself.
+    """
+    if found := _FORBIDDEN.search(text):
+        raise invalid_value(f"{where} contains the character U+{ord(found[0]):04X}, which is not allowed.")
+    return text
+
+
+def check_line(text: str, where: str) -> str:
+    """Refuse what `check_text` refuses, and line breaks and tabs as well."""
+    if found := _LINE.search(text):
+        raise invalid_value(f"{where} contains the character U+{ord(found[0]):04X}, which is not allowed.")
+    return check_text(text, where)
+
+
+def has_line_break(text: str) -> bool:
+    """Tell whether a text has a tab or line break, which only free text may have."""
+    return _LINE.search(text) is not None
+
+
+def invisible(text: str) -> str | None:
+    """Return the first format character (Unicode category Cf), or None (RFC 8265 section 3)."""
+    if text.isascii():
+        return None
+    return next((char for char in text if unicodedata.category(char) == "Cf"), None)
+
+
+def folded(text: str) -> str:
+    """Return the comparison key of a caseExact=false string: NFKC, casefold, NFKC (RFC 7644 section 5)."""
+    if text.isascii():
+        return text.lower()
+    normal = unicodedata.normalize("NFKC", text)
+    return unicodedata.normalize("NFKC", normal.casefold())
+
+
+def read_json(body: bytes) -> Any:
+    """Read a strict JSON text (RFC 8259) whose every string passes `check_text`.
+
+    Raises invalidSyntax for broken JSON, duplicate names, NaN, numbers out of range and more than
+    `JSON_DEPTH` levels; invalidValue for forbidden characters.
+    """
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise invalid_syntax(f"The body is not valid UTF-8 (at byte {error.start}).") from None
+    try:
+        value = _decoder.decode(text)
+    except RecursionError:
+        raise _too_deep() from None
+    except json.JSONDecodeError as error:
+        raise invalid_syntax(
+            f"The body is not valid JSON: {error.msg} (line {error.lineno}, column {error.colno})."
+        ) from None
+    _check_strings(value, "", 1)
+    return value
+
+
+def _check_strings(value: Any, where: str, depth: int) -> None:
+    if isinstance(value, str):
+        check_text(value, where or "The body")
+    elif isinstance(value, dict):
+        _check_depth(depth)
+        for name, member in value.items():
+            check_line(name, "A member name")
+            _check_strings(member, f"{where}.{name}" if where else name, depth + 1)
+    elif isinstance(value, list):
+        _check_depth(depth)
+        for index, element in enumerate(value):
+            _check_strings(element, f"{where}[{index}]", depth + 1)
+
+
+def _check_depth(depth: int) -> None:
+    if depth > JSON_DEPTH:
+        raise _too_deep()
+
+
+def _too_deep() -> ScimError:
+    return invalid_syntax(f"The body is nested deeper than {JSON_DEPTH} levels.")
+
+
+def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise invalid_syntax(f"The member {name[:100]!a} stands twice in one object.")
+            seen.add(name)
+    return members
+
+
+def _refuse_constant(name: str) -> Any:
+    raise invalid_syntax(f"{name} is not a JSON number.")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if number in (float("inf"), float("-inf")):
+        raise invalid_syntax("A number is too large.")
+    return number
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > 20:
+        raise invalid_syntax("A number has more than 19 digits.")
+    return int(digits)
+
+
+_decoder = json.JSONDecoder(
+    object_pairs_hook=_unique_names,
+    parse_constant=_refuse_constant,
+    parse_float=_finite,
+    parse_int=_whole,
+)

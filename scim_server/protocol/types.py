@@ -1,0 +1,168 @@
+"""What values does each SCIM data type take, and how do they compare? (RFC 7643 section 2.3)
+
+A reader takes a JSON value and returns the canonical one, or raises ValueError with a phrase that
+completes "emails[0].value …". A key is text whose code point order is the order of the values, so
+that the database and Python compare alike.
+"""
+
+import base64
+import binascii
+import hashlib
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+
+from scim_server.protocol.text import folded
+
+_INTEGER_LIMIT = 2**63
+_DATE_TIME = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,30}))?(?:(Z)|([+-])(\d\d):(\d\d))?", re.ASCII
+)
+_BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}", re.ASCII)
+_URI = re.compile(r"(?:[^\x00-\x20\x7f<>\"{}|\\^`%]|%[0-9A-Fa-f]{2})+")
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "null"
+    return {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "an array"}.get(
+        type(value), "an object"
+    )
+
+
+def read_string(value: Any) -> str:
+    """Read a string (section 2.3.1)."""
+    if not isinstance(value, str):
+        raise ValueError(f"must be a string, not {_kind(value)}")
+    return value
+
+
+def read_boolean(value: Any) -> bool:
+    """Read true or false, nothing else (section 2.3.2)."""
+    if not isinstance(value, bool):
+        raise ValueError(f"must be true or false, not {_kind(value)}")
+    return value
+
+
+def read_decimal(value: Any) -> int | float:
+    """Read a JSON number (section 2.3.3)."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"must be a number, not {_kind(value)}")
+    return _in_range(value)
+
+
+def read_integer(value: Any) -> int:
+    """Read a number without fraction or exponent (section 2.3.4)."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        kind = "a number with a fraction or exponent" if isinstance(value, float) else _kind(value)
+        raise ValueError(f"must be an integer, not {kind}")
+    return int(_in_range(value))
+
+
+def _in_range(value: int | float) -> int | float:
+    if isinstance(value, int) and not -_INTEGER_LIMIT <= value < _INTEGER_LIMIT:
+        raise ValueError("must fit into 64 bits")
+    return value
+
+
+def read_date_time(value: Any) -> str:
+    """Read an xsd:dateTime and return it in UTC, as ``2026-01-31T23:59:59.5Z`` (section 2.3.5).
+
+    A value without an offset is taken as UTC.
+    """
+    return date_time_key(value) + "Z"
+
+
+def date_time_key(value: Any) -> str:
+    """Return the instant as UTC text without ``Z`` and without trailing zeros in the fraction.
+
+    Such texts sort as the instants do, whatever the number of fraction digits.
+    """
+    if not isinstance(value, str):
+        raise ValueError(f"must be a dateTime string, not {_kind(value)}")
+    match = _DATE_TIME.fullmatch(value)
+    if not match:
+        raise ValueError("must be a dateTime such as 2026-01-31T09:30:00Z")
+    fraction = (match[7] or "").rstrip("0")
+    try:
+        moment = datetime(*(int(match[n]) for n in range(1, 7)), tzinfo=_zone(match))  # type: ignore[misc,arg-type]
+        seconds = moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds")
+    except (ValueError, OverflowError):
+        raise ValueError("must be a date and time that exist") from None
+    return f"{seconds}.{fraction}" if fraction else seconds
+
+
+def _zone(match: re.Match[str]) -> timezone:
+    if not match[9]:
+        return UTC
+    hours, minutes = int(match[10]), int(match[11])
+    if hours > 14 or minutes > 59:
+        raise ValueError("offset")
+    return timezone(timedelta(hours=hours, minutes=minutes) * (-1 if match[9] == "-" else 1))
+
+
+def read_binary(value: Any) -> str:
+    """Read base64 (RFC 4648 section 4), padding optional (section 2.3.6)."""
+    if not isinstance(value, str):
+        raise ValueError(f"must be a base64 string, not {_kind(value)}")
+    _decode(value)
+    return value
+
+
+def _decode(value: str) -> bytes:
+    if not _BASE64.fullmatch(value):
+        raise ValueError("must be base64 with the alphabet A-Z a-z 0-9 + /")
+    bare = value.rstrip("=")
+    try:
+        return base64.b64decode(bare + "=" * (-len(bare) % 4), validate=True)
+    except binascii.Error:
+        raise ValueError("must be complete base64") from None
+
+
+def read_reference(value: Any) -> str:
+    """Read an absolute or relative URI (section 2.3.7)."""
+    if not isinstance(value, str):
+        raise ValueError(f"must be a URI string, not {_kind(value)}")
+    if not _URI.fullmatch(value):
+        raise ValueError("must be a URI")
+    return value
+
+
+READERS: dict[str, Callable[[Any], Any]] = {
+    "string": read_string,
+    "boolean": read_boolean,
+    "decimal": read_decimal,
+    "integer": read_integer,
+    "dateTime": read_date_time,
+    "binary": read_binary,
+    "reference": read_reference,
+}
+
+
+def comparison_key(kind: str, case_exact: bool, value: Any) -> str:
+    """Return the key by which a canonical value of type ``kind`` compares (RFC 7644 section 3.4.2.2)."""
+    match kind:
+        case "boolean":
+            return "true" if value else "false"
+        case "integer" | "decimal":
+            return _number_key(Decimal(repr(value)))
+        case "dateTime":
+            return date_time_key(value)
+        case "binary":
+            return hashlib.sha256(_decode(value)).hexdigest()
+        case _:
+            return str(value) if case_exact else folded(value)
+
+
+def _number_key(number: Decimal) -> str:
+    """Return text that sorts as numbers do: sign, exponent, digits; negatives complemented."""
+    sign, digits, _ = number.normalize().as_tuple()
+    mantissa = "".join(map(str, digits))
+    if mantissa == "0":
+        return "1"
+    exponent = f"{number.adjusted() + 5000:04d}"
+    if not sign:
+        return f"2{exponent}{mantissa}"
+    return "0" + "".join(chr(105 - ord(digit)) for digit in exponent + mantissa) + "~"

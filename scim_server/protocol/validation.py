@@ -1,0 +1,253 @@
+"""Is this a resource of its type, and what does it say? (RFC 7643 sections 2 and 3)
+
+Marshmallow classes are built once from each resource type. Loading gives a new document with
+canonical names in schema order, canonical values, and without what the client may not set.
+"""
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any
+
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, pre_load
+
+from scim_server.protocol.errors import invalid_syntax, invalid_value
+from scim_server.protocol.schema import Attribute, ResourceType
+from scim_server.protocol.text import has_line_break, invisible
+from scim_server.protocol.types import READERS
+
+Document = dict[str, Any]
+
+
+def check(resource_type: ResourceType, body: Any) -> Document:
+    """Return the resource that a client's body describes, without ``schemas``, ``id`` and ``meta``.
+
+    Names match in any letter case (RFC 7643 section 2.1); null, [] and "" mean absent (2.5);
+    unknown and readOnly members are dropped (RFC 7644 sections 3.3 and 3.5.1).
+    Raises invalidSyntax when the body has another structure, invalidValue when a value is missing
+    or unfit; the detail names the attribute and never repeats the value.
+    """
+    if not isinstance(body, dict):
+        raise invalid_syntax("The body must be a JSON object.")
+    top = _by_name(body, resource_type.name)
+    _check_schemas(resource_type, top.get("schemas"))
+    document = _load(_class_for(resource_type), top, "")
+    for extension in resource_type.extensions:
+        urn = extension.schema.id
+        container = _container(resource_type, top, urn)
+        if container is None and not extension.required:
+            continue
+        values = _load(_class_for_extension(resource_type, urn), container or {}, f"{urn}:")
+        if values:
+            document[urn] = values
+        elif extension.required:
+            raise invalid_value(f"{urn} is required.")
+    return document
+
+
+def schemas_in_use(resource_type: ResourceType, document: Mapping[str, Any]) -> list[str]:
+    """Return the URNs that ``schemas`` lists: the type's own and each extension in use (section 3)."""
+    used = [e.schema.id for e in resource_type.extensions if e.schema.id in document]
+    return [resource_type.schema.id, *used]
+
+
+def _by_name(members: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return the members by lower-case name; two names that differ in case only are refused."""
+    found = {name.lower(): value for name, value in members.items()}
+    if len(found) != len(members):
+        raise invalid_syntax(f"{where} has two members whose names differ in letter case only.")
+    return found
+
+
+def _check_schemas(resource_type: ResourceType, schemas: Any) -> None:
+    """Tolerate missing and unknown URNs, but not the base schema of another resource (section 3.3)."""
+    if schemas is None:
+        return
+    if not isinstance(schemas, list) or not all(isinstance(urn, str) for urn in schemas):
+        raise invalid_syntax("schemas must be an array of strings.")
+    wanted = resource_type.schema.id.lower()
+    listed = {urn.lower() for urn in schemas}
+    foreign = {urn for urn in listed if urn.startswith("urn:ietf:params:scim:schemas:core:2.0:")}
+    if foreign and wanted not in listed:
+        raise invalid_syntax(f"schemas must contain {resource_type.schema.id}.")
+
+
+def _container(resource_type: ResourceType, top: Mapping[str, Any], urn: str) -> dict[str, Any] | None:
+    container = top.get(urn.lower())
+    if container is None:
+        return None
+    if not isinstance(container, dict):
+        raise invalid_value(f"{urn} must be an object.")
+    return container
+
+
+def _load(schema: Schema, members: Mapping[str, Any], prefix: str) -> Document:
+    try:
+        loaded: Document = schema.load(members)
+    except ValidationError as error:
+        problems = list(_problems(error.normalized_messages(), prefix))
+        raise invalid_value("; ".join(problems[:5]) + ".") from None
+    return loaded
+
+
+def _problems(messages: Any, path: str) -> Iterable[str]:
+    """Flatten marshmallow's messages to ``emails[0].value must be a string``."""
+    if isinstance(messages, dict):
+        for name, inner in messages.items():
+            if name == "_schema":
+                yield from _problems(inner, path)
+            elif isinstance(name, int):
+                yield from _problems(inner, f"{path.removesuffix('.')}[{name}].")
+            else:
+                yield from _problems(inner, f"{path}{name}.")
+    else:
+        yield from (f"{path.removesuffix('.')} {message}" for message in messages)
+
+
+class _Base(Schema):
+    """Schema over canonical names; subclasses carry the fields of the attributes they were built from."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+    @pre_load
+    def use_canonical_names(self, members: Mapping[str, Any], **_: Any) -> dict[str, Any]:
+        """Rename members to the schema's spelling and drop those that are unassigned (section 2.5)."""
+        given = _by_name(members, "The body")
+        return {
+            name: value
+            for name in self.fields
+            if (value := given.get(name.lower())) is not None and not _is_unassigned(value)
+        }
+
+    @post_load
+    def drop_unassigned(self, values: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """Drop complex values of which nothing was left."""
+        return {name: value for name, value in values.items() if not _is_unassigned(value)}
+
+
+def _is_unassigned(value: Any) -> bool:
+    return value is None or value in ("", [], {})
+
+
+class _Value(fields.Field[Any]):
+    """A single value of a simple type."""
+
+    default_error_messages = {"required": "is required"}  # noqa: RUF012
+
+    def __init__(self, attribute: Attribute) -> None:
+        super().__init__(required=attribute.required)
+        self.read = READERS["string" if attribute.unchecked else attribute.type]
+        self.canonical = {value.lower(): value for value in attribute.canonical_values}
+        self.identifies = attribute.uniqueness != "none" and attribute.type == "string"
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> Any:
+        try:
+            value = self.read(value)
+        except ValueError as problem:
+            raise ValidationError(str(problem)) from None
+        if isinstance(value, str):
+            self._check_text(value)
+            return self.canonical.get(value.lower(), value)
+        return value
+
+    def _check_text(self, value: str) -> None:
+        if self.required and not value.strip():
+            raise ValidationError("must not be blank")
+        if self.identifies:
+            if has_line_break(value):
+                raise ValidationError("must not contain line breaks or tabs")
+            if char := invisible(value):
+                raise ValidationError(f"must not contain the invisible character U+{ord(char):04X}")
+
+
+class _Complex(fields.Field[Any]):
+    """A single complex value."""
+
+    default_error_messages = {"required": "is required"}  # noqa: RUF012
+
+    def __init__(self, attribute: Attribute) -> None:
+        super().__init__(required=attribute.required)
+        self.subs = _fields(attribute.sub_attributes)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> Any:
+        if not isinstance(value, dict):
+            raise ValidationError("must be an object")
+        given = _by_name(value, attr or "An object")
+        loaded: Document = {}
+        errors: dict[str | int, Any] = {}
+        for name, sub in self.subs.items():
+            member = given.get(name.lower())
+            if _is_unassigned(member):
+                if sub.required:
+                    errors[name] = ["is required"]
+                continue
+            try:
+                loaded[name] = sub.deserialize(member)
+            except ValidationError as error:
+                errors[name] = error.messages
+        if errors:
+            raise ValidationError(errors)
+        return loaded
+
+
+class _Several(fields.Field[Any]):
+    """Several values: at most one primary, no (type, value) pair twice (section 2.4)."""
+
+    default_error_messages = {"required": "is required"}  # noqa: RUF012
+
+    def __init__(self, attribute: Attribute) -> None:
+        super().__init__(required=attribute.required)
+        self.element = _Complex(attribute) if attribute.sub_attributes else _Value(attribute)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> list[Any]:
+        if not isinstance(value, list):
+            raise ValidationError("must be an array")
+        elements: list[Any] = []
+        errors: dict[str | int, Any] = {}
+        for index, element in enumerate(value):
+            if _is_unassigned(element):
+                continue
+            try:
+                elements.append(self.element.deserialize(element))
+            except ValidationError as error:
+                errors[index] = error.messages
+        if errors:
+            raise ValidationError(errors)
+        if sum(1 for element in elements if isinstance(element, dict) and element.get("primary")) > 1:
+            raise ValidationError("must not have more than one primary value")
+        return _without_repeats(elements)
+
+
+def _without_repeats(elements: list[Any]) -> list[Any]:
+    kept: dict[Any, Any] = {}
+    for index, element in enumerate(elements):
+        if not isinstance(element, dict):
+            kept.setdefault(element, element)
+        elif element:
+            mark = (element.get("type"), element["value"]) if "value" in element else index
+            first = kept.setdefault(mark, element)
+            if element.get("primary"):
+                first["primary"] = True
+    return list(kept.values())
+
+
+def _fields(attributes: Iterable[Attribute]) -> dict[str, fields.Field[Any]]:
+    """Return a field for each attribute that a client may set."""
+    return {a.name: _field(a) for a in attributes if a.mutability != "readOnly"}
+
+
+def _field(attribute: Attribute) -> fields.Field[Any]:
+    if attribute.multi_valued:
+        return _Several(attribute)
+    return _Complex(attribute) if attribute.sub_attributes else _Value(attribute)
+
+
+@cache
+def _class_for(resource_type: ResourceType) -> Schema:
+    own = (resource_type.common["externalId"], *resource_type.schema.attributes)
+    return type(resource_type.name, (_Base,), _fields(own))()
+
+
+@cache
+def _class_for_extension(resource_type: ResourceType, urn: str) -> Schema:
+    return type(resource_type.name, (_Base,), _fields(resource_type.by_urn[urn.lower()].attributes))()

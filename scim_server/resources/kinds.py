@@ -1,0 +1,12 @@
+"""Which behaviour does each resource type have? None of its own means `Resources`."""
+
+from scim_server.resources.base import Resources, Shared
+from scim_server.resources.groups import Groups
+from scim_server.resources.users import Users
+
+_BEHAVIOUR: dict[str, type[Resources]] = {"User": Users, "Group": Groups}
+
+
+def all_resources(shared: Shared) -> dict[str, Resources]:
+    """Return the operations on each resource type by its name."""
+    return {name: _BEHAVIOUR.get(name, Resources)(shared, name) for name in shared.registry.resource_types}

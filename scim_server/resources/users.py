@@ -1,0 +1,97 @@
+"""What is special about a User? Its password, and what is derived: groups, services, status, manager."""
+
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from argon2 import PasswordHasher
+
+from scim_server import clock
+from scim_server.protocol.template import Slot
+from scim_server.resources.base import Draft, Resources
+from scim_server.resources.groups import MEMBERS, SERVICES
+from scim_server.storage.documents import Stored
+from scim_server.storage.parts import Column, Enclosing, Named, Part, entries
+from scim_server.tokens import Principal
+
+ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
+ACCOUNT = "urn:ietf:params:scim:schemas:extension:account:2.0:User"
+
+_hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
+
+
+class Users(Resources):
+    """Users (RFC 7643 sections 4.1 and 4.3) with the account extension."""
+
+    slots = (Slot("m", (ENTERPRISE, "manager")), Slot("a", (ACCOUNT,)), Slot("t", ()))
+
+    def read_along(self) -> dict[str, Part]:
+        group = self.shared.registry.resource_types["Group"].by_path
+        return {
+            "groups": Enclosing(group[MEMBERS.lower()], group[SERVICES.lower()]),
+            "manager": Named(self.attribute(f"{ENTERPRISE}:manager.value")),
+            "active": Column(self.attribute("active")),
+            "validFrom": Column(self.attribute(f"{ACCOUNT}:validFrom")),
+            "validUntil": Column(self.attribute(f"{ACCOUNT}:validUntil")),
+        }
+
+    def draft(self, by: Principal, body: Any) -> Draft:
+        """Take the password out of the document and hash it, before any lock is taken."""
+        draft = super().draft(by, body)
+        password = draft.document.pop("password", None)
+        if password is not None:
+            draft.password_hash = _hasher.hash(password)
+        return draft
+
+    def derive(self, read: Mapping[str, Any], by: Principal) -> dict[str, list[bytes]]:
+        groups, services = self._enclosing(read["groups"])
+        status = account_status(read["active"], read["validFrom"], read["validUntil"], clock.now())
+        account = [
+            b'"companyName":' + orjson.dumps(by.tenant.company_name),
+            b'"accountStatus":"' + status.encode() + b'"',
+        ]
+        if services:
+            account.append(b'"services":' + orjson.dumps(services))
+        derived = {"a": account, "t": [b'"groups":' + orjson.dumps(groups)] if groups else []}
+        if read["manager"]:
+            ((id, display),) = entries(read["manager"])
+            manager = [b'"$ref":' + orjson.dumps(self.shared.location(self.resource_type, id))]
+            if display:
+                manager.append(b'"displayName":' + orjson.dumps(display))
+            derived["m"] = manager
+        return derived
+
+    def _enclosing(self, text: str | None) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+        groups, services = [], []
+        types = self.shared.registry.resource_types
+        for kind, id, display in sorted(entries(text), key=lambda entry: entry[1]):
+            owner = types["Service" if kind == "of" else "Group"]
+            element = {"value": id, "$ref": self.shared.location(owner, id)}
+            if display:
+                element["display"] = display
+            if kind == "of":
+                services.append(element)
+            else:
+                groups.append(element | {"type": kind})
+        return groups, services
+
+    def version_of(self, stored: Stored, derived: Mapping[str, list[bytes]]) -> str:
+        """Return the counter and a digest of what is derived, so that a 304 never lies."""
+        digest = zlib.crc32(b"\0".join(member for members in derived.values() for member in members))
+        return f'W/"{stored.version}-{digest:08x}"'
+
+
+def account_status(active: str | None, valid_from: str | None, valid_until: str | None, now: str) -> str:
+    """Return disabled, pending, expired or active: the first that applies.
+
+    Instants are comparison keys; both bounds are inclusive, in whole seconds.
+    """
+    second = now[:19]
+    if active == "false":
+        return "disabled"
+    if valid_from and second < valid_from[:19]:
+        return "pending"
+    if valid_until and second > valid_until[:19]:
+        return "expired"
+    return "active"

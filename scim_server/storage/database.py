@@ -1,0 +1,152 @@
+"""How is the database opened, read, and written by one writer at a time?"""
+
+import fcntl
+import logging
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from peewee import IntegrityError, OperationalError, SqliteDatabase
+from playhouse.migrations import Runner
+
+from scim_server.storage.keys import LAST_TYPE
+
+Conflict = IntegrityError
+Unavailable = OperationalError
+Row = tuple[Any, ...]
+
+_MIGRATIONS = Path(__file__).resolve().parent / "migrations"
+_PRAGMAS = {
+    "journal_mode": "wal",
+    # FULL syncs at every commit: with NORMAL a power cut loses acknowledged writes.
+    "synchronous": "full",
+    "wal_autocheckpoint": 4000,
+    "secure_delete": 0,
+    "cache_size": -32_000,
+    "temp_store": "memory",
+    "busy_timeout": 10_000,
+}
+_OLDEST_SQLITE = (3, 38, 0)
+
+
+class DatabaseError(Exception):
+    """The database cannot be used as it is; the message says what to do."""
+
+
+class Database:
+    """One SQLite file: a connection per thread, opened at first use, so after a fork."""
+
+    def __init__(self, url: str) -> None:
+        self.path = path_in(url)
+        if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
+            raise DatabaseError(f"SQLite {sqlite3.sqlite_version} is too old; 3.38 or later is needed.")
+        self.peewee = SqliteDatabase(str(self.path), pragmas=_PRAGMAS)
+        self._writer = threading.Lock()
+        self._lock_file: tuple[int, int] | None = None
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        """Run a statement and return all its rows."""
+        found: list[Row] = self.peewee.execute_sql(sql, parameters).fetchall()
+        return found
+
+    def row(self, sql: str, parameters: Sequence[Any] = ()) -> Row | None:
+        """Run a statement and return its first row, if any."""
+        found: Row | None = self.peewee.execute_sql(sql, parameters).fetchone()
+        return found
+
+    def run(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        """Run a statement and return the number of rows it changed."""
+        changed: int = self.peewee.execute_sql(sql, parameters).rowcount
+        return changed
+
+    def run_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Run a statement once for each row of parameters."""
+        self.peewee.connection().executemany(sql, rows)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Write atomically: all of the block is committed and on disk at its end, or nothing is.
+
+        Writers of all threads and processes queue at a file lock, which is fair; SQLite's own busy
+        handler is not. The lock is taken before BEGIN IMMEDIATE, so a transaction never fails as locked.
+        """
+        with self._writer:
+            descriptor = self._lock_descriptor()
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            try:
+                with self.peewee.atomic("IMMEDIATE"):
+                    yield
+            finally:
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+    def _lock_descriptor(self) -> int:
+        # A descriptor inherited over fork shares its lock with the parent, so each process opens its own.
+        if self._lock_file is None or self._lock_file[0] != os.getpid():
+            path = self.path.with_name(self.path.name + ".lock")
+            self._lock_file = os.getpid(), os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return self._lock_file[1]
+
+    def close(self) -> None:
+        """Close this thread's connection."""
+        self.peewee.close()
+
+    def pending(self) -> list[str]:
+        """Return the names of the migrations that were not applied yet."""
+        return [step.name for step in self._runner().status() if not step.applied]
+
+    def applied(self) -> list[str]:
+        """Return the names of the applied migrations, none for an empty database."""
+        if not self.path.exists():
+            return []
+        return [step.name for step in self._runner().status() if step.applied]
+
+    def upgrade(self) -> list[str]:
+        """Apply the pending migrations, each in a transaction, and return their names."""
+        create_private(self.path)
+        applied: list[str] = self._runner().up()
+        return applied
+
+    def _runner(self) -> Runner:
+        logging.getLogger("peewee.migrations").setLevel(logging.WARNING)
+        return Runner(self.peewee, str(_MIGRATIONS))
+
+    def type_numbers(self, names: Iterable[str]) -> dict[str, int]:
+        """Return the number of each resource type, giving the next free one to a new name."""
+        known = dict(self.rows("SELECT name, number FROM resource_type"))
+        if new := [name for name in names if name not in known]:
+            with self.transaction():
+                self.run_many("INSERT INTO resource_type (name) VALUES (?) ON CONFLICT DO NOTHING", [(n,) for n in new])
+            known = dict(self.rows("SELECT name, number FROM resource_type"))
+        if max(known.values(), default=0) > LAST_TYPE:
+            raise DatabaseError(f"A database holds at most {LAST_TYPE} resource types.")
+        return known
+
+
+def open_prepared(url: str) -> Database:
+    """Return the database, which must be initialised and up to date. Raises DatabaseError."""
+    database = Database(url)
+    if not database.applied():
+        raise DatabaseError(f"The database {database.path} is not initialised; run scim-server init.")
+    if pending := database.pending():
+        raise DatabaseError(f"The database {database.path} lacks {', '.join(pending)}; run scim-server db upgrade.")
+    return database
+
+
+def path_in(url: str) -> Path:
+    """Return the file of ``sqlite:////absolute`` or ``sqlite:///relative-to-cwd``.
+
+    Raises DatabaseError for any other URL.
+    """
+    path = url.removeprefix("sqlite:///")
+    if path == url or not path or "?" in path or path == ":memory:":
+        raise DatabaseError("The database URL must be sqlite:////absolute/path or sqlite:///relative/path.")
+    return Path(path)
+
+
+def create_private(path: Path) -> None:
+    """Create an empty file that only its owner may read, unless the file exists."""
+    os.close(os.open(path, os.O_CREAT | os.O_CLOEXEC, 0o600))

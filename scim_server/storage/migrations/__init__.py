@@ -1,0 +1,1 @@
+"""The tables, as numbered steps that are applied once each, in order."""

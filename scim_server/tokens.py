@@ -1,0 +1,184 @@
+"""Who calls, for which tenant, and what may they do? (RFC 7644 sections 2 and 7.4)
+
+A token is ``scim_<id>_<secret>``: 62-letter alphabet, 256 random bits, a checksum at its end that
+tells a mistyped token from a wrong one without asking the database. Only an HMAC of it is kept.
+"""
+
+import hashlib
+import hmac
+import logging
+import re
+import secrets
+import threading
+import time
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from scim_server import clock
+from scim_server.protocol.schema import Registry
+from scim_server.storage.database import Database, Unavailable
+from scim_server.storage.models import Token as Row
+from scim_server.tenants import Tenant
+
+_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_SECRET_LENGTH, _CHECKSUM_LENGTH = 43, 6
+_SHAPE = re.compile(
+    rf"(scim_([0-9A-Za-z]{{12}})_[0-9A-Za-z]{{{_SECRET_LENGTH}}})([0-9A-Za-z]{{{_CHECKSUM_LENGTH}}})", re.ASCII
+)
+_FLUSH_SECONDS = 60
+ADMIN = "admin"
+_FURTHER_SCOPES = ("bulk", "csv", "administrators", ADMIN)
+
+log = logging.getLogger(__name__)
+
+
+class TokenError(Exception):
+    """A token cannot be made or found; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """The caller: its credential's id, its tenant and its scopes."""
+
+    credential: str
+    tenant: Tenant
+    scopes: frozenset[str]
+
+    def may(self, scope: str) -> bool:
+        """Tell whether the caller holds a scope; ``admin`` implies every other."""
+        return scope in self.scopes or ADMIN in self.scopes
+
+
+def scope_names(registry: Registry) -> list[str]:
+    """Return every scope: read and write for each resource type, then the further ones."""
+    names = [r.endpoint.strip("/").lower() for r in registry.resource_types.values()]
+    return [f"{name}:{action}" for name in names for action in ("read", "write")] + list(_FURTHER_SCOPES)
+
+
+def default_scopes(registry: Registry) -> list[str]:
+    """Return what a token may do when nothing is said: all that provisioning needs."""
+    return [name for name in scope_names(registry) if ":" in name or name == "bulk"]
+
+
+def read_scopes(registry: Registry, given: Iterable[str]) -> list[str]:
+    """Return the scopes that were named, ``users:*`` as both of them. Raises TokenError."""
+    known = scope_names(registry)
+    chosen: list[str] = []
+    for scope in given:
+        prefix = scope.removesuffix("*") if scope.endswith(":*") else None
+        found = [name for name in known if name == scope or (prefix and name.startswith(prefix))]
+        if not found:
+            raise TokenError(f"There is no scope {scope}; the scopes are {', '.join(known)}.")
+        chosen += found
+    return list(dict.fromkeys(chosen))
+
+
+def create(
+    database: Database, key: bytes, tenant: Tenant, name: str, scopes: Iterable[str], days: int
+) -> str:
+    """Create a token that expires after some days and return it; it cannot be read again.
+
+    Raises TokenError when the name is empty.
+    """
+    if not name.strip():
+        raise TokenError("The token needs a name.")
+    id = _random(12)
+    bare = f"scim_{id}_{_random(_SECRET_LENGTH)}"
+    token = bare + _checksum(bare)
+    with database.transaction():
+        Row.insert(
+            id=id,
+            tenant=tenant.number,
+            name=name,
+            digest=_digest(key, token),
+            scopes=" ".join(scopes),
+            created=clock.now(),
+            expires=clock.now(timedelta(days=days)),
+        ).execute(database.peewee)
+    return token
+
+
+def every(database: Database, tenant: Tenant | None) -> list[Row]:
+    """Return the tokens of a tenant, or all, oldest first."""
+    query = Row.select().order_by(Row.created)
+    if tenant:
+        query = query.where(Row.tenant == tenant.number)
+    return list(query.execute(database.peewee))
+
+
+def revoke(database: Database, id: str) -> None:
+    """Refuse a token from now on. Raises TokenError when there is none with this id."""
+    with database.transaction():
+        unused = Row.update(revoked=clock.now()).where(Row.id == id, Row.revoked.is_null())
+        if not unused.execute(database.peewee):
+            raise TokenError(f"There is no token {id} that could be revoked.")
+
+
+def _random(length: int) -> str:
+    return "".join(secrets.choice(_ALPHABET) for _ in range(length))
+
+
+def _checksum(text: str) -> str:
+    number = zlib.crc32(text.encode())
+    letters = ""
+    for _ in range(_CHECKSUM_LENGTH):
+        number, index = divmod(number, 62)
+        letters = _ALPHABET[index] + letters
+    return letters
+
+
+def _digest(key: bytes, token: str) -> str:
+    return hmac.new(key, token.encode(), hashlib.sha256).hexdigest()
+
+
+class Authenticator:
+    """Turns a presented token into a principal, and remembers when each token was last used."""
+
+    def __init__(self, database: Database, key: bytes) -> None:
+        self._database = database
+        self._key = key
+        self._used: dict[str, str] = {}
+        self._flush_at = 0.0
+        self._flushing = threading.Lock()
+
+    def principal(self, token: str) -> Principal | None:
+        """Return who presents a token, or None when it is malformed, unknown, expired or revoked."""
+        match = _SHAPE.fullmatch(token)
+        if not match or _checksum(match[1]) != match[3]:
+            return None
+        row = self._database.row(
+            "SELECT k.digest, k.scopes, k.expires, k.revoked, t.number, t.name, t.company_name, t.time_zone,"
+            " t.language, t.policies FROM token k JOIN tenant t ON t.number = k.tenant WHERE k.id = ?",
+            (match[2],),
+        )
+        now = clock.now()
+        if not row or not hmac.compare_digest(row[0], _digest(self._key, token)):
+            return None
+        if row[3] is not None or (row[2] is not None and row[2] <= now):
+            return None
+        self._remember(match[2], now)
+        return Principal(match[2], Tenant(*row[4:9], frozenset(row[9].split())), frozenset(row[1].split()))
+
+    def _remember(self, id: str, now: str) -> None:
+        self._used[id] = now
+        if time.monotonic() >= self._flush_at:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the buffered times of use, once a minute at most; a failure is only logged."""
+        with self._flushing:
+            self._flush_at = time.monotonic() + _FLUSH_SECONDS
+            used, self._used = self._used, {}
+            if not used:
+                return
+            try:
+                with self._database.transaction():
+                    self._database.run_many(
+                        "UPDATE token SET last_used = max(coalesce(last_used, ''), ?) WHERE id = ?",
+                        [(at, id) for id, at in used.items()],
+                    )
+            except Unavailable:
+                self._used = used | self._used
+                log.warning("the times of last use could not be written; they are kept for later")

@@ -1,0 +1,1 @@
+"""How does it look on the wire? Flask views and what surrounds them."""

@@ -1,0 +1,120 @@
+"""What does the server say of itself? (RFC 7644 section 4, RFC 7643 sections 5 to 7)"""
+
+from typing import Any
+
+import orjson
+from flask import Blueprint, Response, request
+
+from scim_server.protocol import limits
+from scim_server.protocol.errors import ScimError, not_found
+from scim_server.protocol.query import render_list
+from scim_server.protocol.schema import Registry
+from scim_server.web.auth import known_principal, public
+from scim_server.web.errors import MEDIA_TYPE
+
+CONFIG_URN = "urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig"
+
+
+def blueprint(registry: Registry, base_url: str) -> Blueprint:
+    """Return the discovery endpoints. Query parameters are ignored, but a filter is 403 (section 4)."""
+    routes = Blueprint("discovery", __name__)
+
+    def current() -> Registry:
+        principal = known_principal()
+        return registry.under(principal.tenant.policies) if principal else registry
+
+    def schemas() -> list[dict[str, Any]]:
+        return [_with_meta(s.as_json(), "Schema", f"{base_url}/Schemas/{s.id}") for s in current().schemas.values()]
+
+    def resource_types() -> list[dict[str, Any]]:
+        return [
+            _with_meta(r.as_json(), "ResourceType", f"{base_url}/ResourceTypes/{r.name}")
+            for r in current().resource_types.values()
+        ]
+
+    @routes.get("/ServiceProviderConfig")
+    @public
+    def service_provider_config() -> Response:
+        location = f"{base_url}/ServiceProviderConfig"
+        return _respond(_with_meta(_config(), "ServiceProviderConfig", location))
+
+    @routes.get("/Schemas")
+    @public
+    def list_schemas() -> Response:
+        return _respond_list(schemas())
+
+    @routes.get("/Schemas/<id>")
+    @public
+    def show_schema(id: str) -> Response:
+        return _respond_one(schemas(), id, "Schema")
+
+    @routes.get("/ResourceTypes")
+    @public
+    def list_resource_types() -> Response:
+        return _respond_list(resource_types())
+
+    @routes.get("/ResourceTypes/<id>")
+    @public
+    def show_resource_type(id: str) -> Response:
+        return _respond_one(resource_types(), id, "ResourceType")
+
+    return routes
+
+
+def _config() -> dict[str, Any]:
+    return {
+        "schemas": [CONFIG_URN],
+        "patch": {"supported": False},
+        "bulk": {
+            "supported": False,
+            "maxOperations": limits.BULK_OPERATIONS,
+            "maxPayloadSize": limits.BULK_BYTES,
+        },
+        "filter": {"supported": False, "maxResults": limits.MAX_RESULTS},
+        "changePassword": {"supported": True},
+        "sort": {"supported": False},
+        "etag": {"supported": True},
+        "pagination": {
+            "cursor": False,
+            "index": True,
+            "defaultPaginationMethod": "index",
+            "defaultPageSize": limits.DEFAULT_COUNT,
+            "maxPageSize": limits.MAX_RESULTS,
+        },
+        "authenticationSchemes": [
+            {
+                "type": "oauthbearertoken",
+                "name": "Bearer token",
+                "description": "A token in the Authorization header, made with scim-server token create.",
+                "specUri": "https://www.rfc-editor.org/info/rfc6750",
+                "primary": True,
+            }
+        ],
+    }
+
+
+def _with_meta(body: dict[str, Any], resource_type: str, location: str) -> dict[str, Any]:
+    return body | {"meta": {"resourceType": resource_type, "location": location}}
+
+
+def _respond_one(found: list[dict[str, Any]], id: str, kind: str) -> Response:
+    for body in found:
+        if body["id"].lower() == id.lower() if kind == "Schema" else body["id"] == id:
+            return _respond(body)
+    raise not_found(f"{kind} {id[:200]!a}")
+
+
+def _respond_list(found: list[dict[str, Any]]) -> Response:
+    _refuse_filter()
+    return Response(render_list(len(found), 1, [orjson.dumps(body) for body in found]), content_type=MEDIA_TYPE)
+
+
+def _respond(body: dict[str, Any]) -> Response:
+    response = Response(orjson.dumps(body), content_type=MEDIA_TYPE)
+    response.headers["Content-Location"] = body["meta"]["location"]
+    return response
+
+
+def _refuse_filter() -> None:
+    if "filter" in request.args:
+        raise ScimError(403, "Discovery endpoints cannot be filtered.")

@@ -1,0 +1,53 @@
+"""How does every failure become a SCIM error? (RFC 7644 section 3.12)"""
+
+import logging
+import secrets
+
+import orjson
+from flask import Flask, Response
+from werkzeug.exceptions import HTTPException
+
+from scim_server.protocol.errors import ScimError
+
+MEDIA_TYPE = "application/scim+json"
+log = logging.getLogger(__name__)
+
+_DETAILS = {
+    404: "There is no such endpoint.",
+    405: "The endpoint does not allow this method.",
+}
+
+
+def install(app: Flask, unavailable: type[Exception]) -> None:
+    """Answer every exception with an Error message; ``unavailable`` is what a database out of reach raises."""
+
+    @app.errorhandler(ScimError)
+    def respond_scim(error: ScimError) -> Response:
+        return _respond(error)
+
+    @app.errorhandler(HTTPException)
+    def respond_http(error: HTTPException) -> Response:
+        status = error.code or 500
+        headers = {name: value for name, value in error.get_headers() if name == "Allow"}
+        return _respond(ScimError(status, _DETAILS.get(status, error.description or error.name), None, headers))
+
+    @app.errorhandler(unavailable)
+    def respond_unavailable(error: Exception) -> Response:
+        log.error("the database is unavailable: %s", error)
+        return _respond(
+            ScimError(503, "The server cannot reach its database; try again.", None, {"Retry-After": "5"})
+        )
+
+    @app.errorhandler(Exception)
+    def respond_unexpected(error: Exception) -> Response:
+        reference = secrets.token_hex(6)
+        log.exception("unexpected error %s", reference, exc_info=error)
+        return _respond(ScimError(500, f"The server failed; its log has the cause under {reference}."))
+
+
+def _respond(error: ScimError) -> Response:
+    response = Response(orjson.dumps(error.body()), error.status, error.headers, content_type=MEDIA_TYPE)
+    if error.status == 413:
+        # What the client still sends must not be read as its next request.
+        response.headers["Connection"] = "close"
+    return response

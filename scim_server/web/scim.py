@@ -1,0 +1,109 @@
+"""Which routes does each resource type have? (RFC 7644 section 3.2)"""
+
+from collections.abc import Callable
+
+from flask import Blueprint, Response, request
+
+from scim_server.protocol import version
+from scim_server.protocol.errors import ScimError, not_implemented
+from scim_server.protocol.projection import Projection, read_projection
+from scim_server.protocol.query import Query, read_count, read_names, read_start_index
+from scim_server.protocol.text import check_text
+from scim_server.resources.base import Representation, Resources
+from scim_server.web.auth import require
+from scim_server.web.errors import MEDIA_TYPE
+from scim_server.web.negotiation import read_body
+
+View = Callable[..., Response]
+
+
+def blueprint(resources: dict[str, Resources]) -> Blueprint:
+    """Return the endpoints of every resource type, and the refusal of what is not offered yet."""
+    routes = Blueprint("scim", __name__)
+    for of_type in resources.values():
+        _add(routes, of_type)
+    for path, methods, what in (
+        ("", ["GET"], "A query over all resource types"),
+        ("/.search", ["POST"], "A query over all resource types"),
+        ("/Bulk", ["POST"], "Bulk"),
+        ("/Me", ["GET", "POST", "PUT", "PATCH", "DELETE"], "/Me"),
+    ):
+        routes.add_url_rule(path, f"absent{path.replace('.', '-')}", _absent(what), methods=methods)
+    return routes
+
+
+def _add(routes: Blueprint, of_type: Resources) -> None:
+    endpoint = of_type.resource_type.endpoint
+    scope = endpoint.strip("/").lower()
+
+    def list_all() -> Response:
+        by = require(f"{scope}:read")
+        return Response(of_type.query(by, _read_query(of_type)), content_type=MEDIA_TYPE)
+
+    def create() -> Response:
+        by = require(f"{scope}:write")
+        made = of_type.create(by, read_body(of_type.body_limit), _read_projection(of_type))
+        return respond_resource(made, 201)
+
+    def read(id: str) -> Response:
+        by = require(f"{scope}:read")
+        found = of_type.read(by, id, _read_projection(of_type))
+        if version.is_known(found.version, request.headers.get("If-None-Match")):
+            return Response(status=304, headers={"ETag": found.version})
+        return respond_resource(found, 200)
+
+    def replace(id: str) -> Response:
+        by = require(f"{scope}:write")
+        body = read_body(of_type.body_limit)
+        made = of_type.replace(by, id, body, request.headers.get("If-Match"), _read_projection(of_type))
+        return respond_resource(made, 200)
+
+    def delete(id: str) -> Response:
+        of_type.delete(require(f"{scope}:write"), id, request.headers.get("If-Match"))
+        response = Response(status=204)
+        del response.headers["Content-Type"]
+        return response
+
+    one = f"{endpoint}/<id>"
+    for path, name, view, method in (
+        (endpoint, "list", list_all, "GET"),
+        (endpoint, "create", create, "POST"),
+        (one, "read", read, "GET"),
+        (one, "replace", replace, "PUT"),
+        (one, "patch", _absent("PATCH"), "PATCH"),
+        (one, "delete", delete, "DELETE"),
+        (f"{endpoint}/.search", "search", _absent("Search by POST"), "POST"),
+    ):
+        routes.add_url_rule(path, f"{scope}-{name}", view, methods=[method])
+
+
+def _absent(what: str) -> View:
+    def refuse(id: str | None = None) -> Response:
+        raise not_implemented(what)
+
+    return refuse
+
+
+def respond_resource(made: Representation, status: int) -> Response:
+    """Answer with a resource: Location, Content-Location and ETag (sections 3.3, 3.14; RFC 7643 3.1)."""
+    headers = {"Location": made.location, "Content-Location": made.location, "ETag": made.version}
+    return Response(made.body, status, headers, content_type=MEDIA_TYPE)
+
+
+def _read_query(of_type: Resources) -> Query:
+    if "filter" in request.args:
+        raise ScimError(501, "Filters are not offered by this server.")
+    return Query(
+        read_start_index(request.args.get("startIndex")),
+        read_count(request.args.get("count")),
+        _read_projection(of_type),
+    )
+
+
+def _read_projection(of_type: Resources) -> Projection:
+    given = {name: request.args.get(name) for name in ("attributes", "excludedAttributes")}
+    for name, text in given.items():
+        check_text(text or "", name)
+    return read_projection(
+        [of_type.resource_type], read_names(given["attributes"]), read_names(given["excludedAttributes"])
+    )

@@ -1,0 +1,92 @@
+"""Starts the real server for tests, as an administrator would: init, serve, SIGTERM."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from scim_server.config import Settings, read_settings
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Server:
+    """A server in a directory of its own."""
+
+    def __init__(self, directory: Path, environment: Mapping[str, str] | None = None) -> None:
+        self.directory = directory
+        port = free_port()
+        self.environment = {
+            "SCIM_DATA_DIR": str(directory / "data"),
+            "SCIM_BIND": f"127.0.0.1:{port}",
+            **(environment or {}),
+        }
+        self.settings: Settings = read_settings(self.environment)
+        self.log = directory / "server.log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run ``scim-server`` with this server's settings."""
+        return subprocess.run(
+            [sys.executable, "-m", "scim_server", *arguments],
+            env=self._environment(),
+            cwd=self.directory,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
+    def initialised(self) -> "Server":
+        done = self.command("init")
+        assert done.returncode == 0, done.stderr
+        return self
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "scim_server", "serve"],
+                env=self._environment(),
+                cwd=self.directory,
+                stdout=log,
+                stderr=log,
+            )
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, self.log.read_text()
+            try:
+                httpx.get(f"{self.settings.base_url}/ServiceProviderConfig")
+            except httpx.TransportError:
+                time.sleep(0.05)
+            else:
+                return
+        raise AssertionError(f"the server did not start: {self.log.read_text()}")
+
+    def stop(self, with_signal: int = signal.SIGTERM) -> int:
+        assert self.process
+        self.process.send_signal(with_signal)
+        return self.process.wait(timeout=30)
+
+    @contextmanager
+    def started(self) -> Iterator["Server"]:
+        self.start()
+        try:
+            yield self
+        finally:
+            if self.process and self.process.poll() is None:
+                self.stop()
+
+    def _environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("SCIM_")}
+        return kept | self.environment
