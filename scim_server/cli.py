@@ -6,12 +6,11 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, fields
 from functools import wraps
-from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import click
 
-from scim_server import __version__
+from scim_server import __version__, clock, tenants, tokens
 from scim_server.config import (
     SECRETS,
     ConfigError,
@@ -21,6 +20,11 @@ from scim_server.config import (
     server_key,
     unknown_names,
 )
+from scim_server.protocol.errors import ScimError
+from scim_server.protocol.schema import SchemaError, load_registry
+from scim_server.storage.database import Database, DatabaseError, SqlError, open_prepared
+from scim_server.tenants import Tenant, TenantError
+from scim_server.tokens import TokenError
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -41,21 +45,23 @@ def _reports(command: _F) -> _F:
 
     @wraps(command)
     def run(*arguments: Any, **options: Any) -> Any:
-        from scim_server.protocol.schema import SchemaError
-        from scim_server.storage.database import DatabaseError, Unavailable
-        from scim_server.tenants import TenantError
-        from scim_server.tokens import TokenError
-
         try:
             return command(*arguments, **options)
-        except (ConfigError, SchemaError, DatabaseError, TenantError, TokenError) as error:
+        except (ConfigError, SchemaError, DatabaseError, TenantError, TokenError, ScimError) as error:
             _fail(error)
-        except Unavailable as error:
+        except SqlError as error:
             _fail(f"The database cannot be used: {error}.")
         except OSError as error:
             _fail(f"{error.filename or 'The system'}: {error.strerror}.")
 
     return run  # type: ignore[return-value]
+
+
+def _try_start(settings: Settings) -> None:
+    """Open what the server needs. Raises ConfigError, SchemaError or DatabaseError."""
+    server_key(settings)
+    load_registry(settings.schema_dir)
+    open_prepared(settings.database_url).close()
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -71,10 +77,6 @@ def init() -> None:
 
     Can be repeated: what exists is left alone.
     """
-    from scim_server import tenants
-    from scim_server.protocol.schema import load_registry
-    from scim_server.storage.database import Database
-
     settings = _settings()
     load_registry(settings.schema_dir)
     database = Database(settings.database_url)
@@ -99,17 +101,12 @@ def init() -> None:
 @_reports
 def serve(bind: str | None, workers: int | None) -> None:
     """Serve with gunicorn, in this process's place."""
-    from scim_server.storage.database import open_prepared
-    from scim_server.protocol.schema import load_registry
-
     if bind is not None:
         os.environ["SCIM_BIND"] = bind
     if workers is not None:
         os.environ["SCIM_WORKERS"] = str(workers)
     settings = _settings()
-    server_key(settings)
-    load_registry(settings.schema_dir)
-    open_prepared(settings.database_url).close()
+    _try_start(settings)
     click.echo(f"Serving {settings.base_url} on {settings.bind}.", err=True)
     sys.stderr.flush()
     command = [sys.executable, "-m", "gunicorn", "--config", "python:scim_server.gunicorn_conf"]
@@ -120,24 +117,17 @@ def serve(bind: str | None, workers: int | None) -> None:
 @_reports
 def check() -> None:
     """Show the effective settings, secrets masked, and whether the server could start."""
-    from scim_server.storage.database import open_prepared
-    from scim_server.protocol.schema import load_registry
-
     settings = _settings()
     for field in fields(settings):
         value = getattr(settings, field.name)
         shown = "********" if field.name in SECRETS and value else value
         shown = str(shown).lower() if isinstance(shown, bool) else shown
         click.echo(f"SCIM_{field.name.upper()}={'' if shown is None else shown}")
-    server_key(settings)
-    load_registry(settings.schema_dir)
-    open_prepared(settings.database_url).close()
+    _try_start(settings)
     click.echo("The server can start.", err=True)
 
 
-def _database() -> Any:
-    from scim_server.storage.database import open_prepared
-
+def _database() -> Database:
     return open_prepared(_settings().database_url)
 
 
@@ -164,7 +154,7 @@ def _given(company: str | None, time_zone: str | None, language: str | None) -> 
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _show_tenant(found: Any) -> None:
+def _show_tenant(found: Tenant) -> None:
     for name, value in asdict(found).items():
         click.echo(f"{name}: {' '.join(sorted(value)) if isinstance(value, frozenset) else value}")
 
@@ -175,8 +165,6 @@ def _show_tenant(found: Any) -> None:
 @_reports
 def tenant_create(name: str, company: str, time_zone: str | None, language: str | None) -> None:
     """Create a tenant."""
-    from scim_server import tenants
-
     _show_tenant(tenants.create(_database(), name, **_given(company, time_zone, language)))
 
 
@@ -184,8 +172,6 @@ def tenant_create(name: str, company: str, time_zone: str | None, language: str 
 @_reports
 def tenant_list() -> None:
     """List the names of all tenants."""
-    from scim_server import tenants
-
     for found in tenants.every(_database()):
         click.echo(found.name)
 
@@ -195,8 +181,6 @@ def tenant_list() -> None:
 @_reports
 def tenant_show(name: str) -> None:
     """Show a tenant."""
-    from scim_server import tenants
-
     _show_tenant(tenants.find(_database(), name))
 
 
@@ -206,11 +190,9 @@ def tenant_show(name: str) -> None:
 @_reports
 def tenant_set(name: str, company: str | None, time_zone: str | None, language: str | None) -> None:
     """Change a tenant's company, time zone or language."""
-    from scim_server import tenants
-
     values = _given(company, time_zone, language)
     if not values:
-        raise tenants.TenantError("Nothing to set; give --company, --time-zone or --language.")
+        raise TenantError("Nothing to set; give --company, --time-zone or --language.")
     _show_tenant(tenants.change(_database(), name, values))
 
 
@@ -227,12 +209,9 @@ def token() -> None:
 @_reports
 def token_create(name: str, tenant_name: str | None, scopes: tuple[str, ...], days: int) -> None:
     """Create a token. Only the token goes to standard output, once; it cannot be shown again."""
-    from scim_server import tenants, tokens
-    from scim_server.protocol.schema import load_registry
-
     settings = _settings()
     registry = load_registry(settings.schema_dir)
-    database = _database()
+    database = open_prepared(settings.database_url)
     owner = tenants.find(database, tenant_name)
     chosen = tokens.read_scopes(registry, scopes) if scopes else tokens.default_scopes(registry)
     made = tokens.create(database, server_key(settings), owner, name, chosen, days)
@@ -246,8 +225,6 @@ def token_create(name: str, tenant_name: str | None, scopes: tuple[str, ...], da
 @_reports
 def token_list(tenant_name: str | None, as_json: bool) -> None:
     """List tokens: id, tenant, name, state, last use, scopes. Never the secret."""
-    from scim_server import clock, tenants, tokens
-
     database = _database()
     only = tenants.find(database, tenant_name) if tenant_name else None
     names = {found.number: found.name for found in tenants.every(database)}
@@ -273,8 +250,6 @@ def token_list(tenant_name: str | None, as_json: bool) -> None:
 @_reports
 def token_revoke(id: str) -> None:
     """Revoke a token by its id, at once and for good."""
-    from scim_server import tokens
-
     tokens.revoke(_database(), id)
     click.echo(f"Revoked {id}.", err=True)
 
@@ -288,8 +263,6 @@ def db() -> None:
 @_reports
 def db_status() -> None:
     """Show which migrations were applied and which are pending."""
-    from scim_server.storage.database import Database
-
     database = Database(_settings().database_url)
     applied = database.applied()
     for name in applied:
@@ -302,10 +275,8 @@ def db_status() -> None:
 @_reports
 def db_upgrade() -> None:
     """Apply pending migrations."""
-    from scim_server.storage.database import Database, DatabaseError
-
     database = Database(_settings().database_url)
-    if not Path(database.path).exists():
+    if not database.path.exists():
         raise DatabaseError(f"There is no database {database.path}; run scim-server init.")
     applied = database.upgrade()
     click.echo(f"Applied {', '.join(applied)}." if applied else "The database is up to date.")

@@ -15,7 +15,10 @@ from marshmallow import fields as kinds
 from scim_server.storage.database import DatabaseError, create_private, path_in
 
 SCIM_ROOT = "/scim/v2"
+_CONTROL = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
+_PLAIN_URL = re.compile(r"[A-Za-z0-9:/\[\]._~%!$&()*+,;=-]+")
 _BIND = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):(\d{1,5})", re.ASCII)
+_LAST_PORT = 65535
 _KEY_BYTES = 32
 
 
@@ -74,14 +77,14 @@ def _check_base_url(value: str) -> str | None:
         return "is not a URL"
     if url.scheme not in ("http", "https") or not url.hostname or not port_is_fine:
         return "must be an http or https URL"
-    if url.query or url.fragment or url.username or not re.fullmatch(r"[\x21-\x7e]+", value) or '"' in value:
+    if not _PLAIN_URL.fullmatch(value):
         return "must be a plain URL without user, query or fragment"
     return None if url.path.endswith(SCIM_ROOT) else f"must end with {SCIM_ROOT}"
 
 
 def _check_bind(value: str) -> str | None:
     match = _BIND.fullmatch(value)
-    return None if match and 0 < int(match[2]) < 65536 else "must be HOST:PORT, such as 127.0.0.1:8080"
+    return None if match and 0 < int(match[2]) <= _LAST_PORT else "must be HOST:PORT, such as 127.0.0.1:8080"
 
 
 def _check_database(value: str) -> str | None:
@@ -90,6 +93,10 @@ def _check_database(value: str) -> str | None:
     except DatabaseError as error:
         return str(error).removeprefix("The database URL ").removesuffix(".")
     return None
+
+
+def _check_directory(value: str) -> str | None:
+    return None if Path(value).is_dir() else "must name a directory that exists"
 
 
 def _check_key(value: str) -> str | None:
@@ -129,7 +136,7 @@ class _Environment(Schema):
     bind = _Text(_check_bind, load_default="127.0.0.1:8080")
     workers = _Number(1, 64, load_default=2)
     threads = _Number(1, 64, load_default=4)
-    schema_dir = _Text(load_default=None)
+    schema_dir = _Text(_check_directory, load_default=None)
     public_discovery = _Switch(load_default=True)
     log_level = _Text(_check_level, load_default="info")
     secret_key = _Text(_check_key, load_default=None)
@@ -164,14 +171,26 @@ def _value(environ: Mapping[str, str], field: str) -> str | None:
     if field in _FROM_FILE and f"{name}_FILE" in environ:
         if value is not None:
             raise ConfigError(f"{name} and {name}_FILE are both set; one of them must go.")
-        try:
-            value = Path(environ[f"{name}_FILE"]).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            raise ConfigError(f"{name}_FILE names a file that cannot be read: {reason}.") from None
-    if value is not None and not value.strip():
-        raise ConfigError(f"{name} is empty; give it a value or remove it.")
+        name = f"{name}_FILE"
+        value = _content(name, environ[name])
+    if value is None:
+        return None
+    if not value.strip():
+        raise ConfigError(f"{name} gives no value; set one or remove the variable.")
+    if _CONTROL.search(value):
+        raise ConfigError(f"{name} contains a control character or is not UTF-8 text.")
     return value
+
+
+def _content(name: str, path: str) -> str:
+    if not path:
+        return ""
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ConfigError(f"{name} names a file that cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{name} names a file that is not UTF-8 text.") from None
 
 
 def _reachable(bind: str) -> str:

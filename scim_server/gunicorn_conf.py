@@ -1,8 +1,13 @@
 """How does gunicorn serve the application? Used by ``scim-server serve`` and the root ``gunicorn.conf.py``."""
 
-from scim_server.config import read_settings
+import sys
 
-_settings = read_settings()
+from scim_server.config import ConfigError, read_settings
+
+try:
+    _settings = read_settings()
+except ConfigError as error:
+    sys.exit(f"scim-server: {error}")
 
 bind = _settings.bind
 workers = _settings.workers

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from zoneinfo import available_timezones
 
 from scim_server import clock
+from scim_server.protocol.text import check_line
 from scim_server.storage.database import Conflict, Database
 from scim_server.storage.keys import LAST_TENANT
 from scim_server.storage.models import Tenant as Row
@@ -64,7 +65,7 @@ def change(database: Database, name: str, values: dict[str, str]) -> Tenant:
 
 
 def _checked(values: dict[str, str]) -> dict[str, str]:
-    if "company_name" in values and not values["company_name"].strip():
+    if not check_line(values.get("company_name", "-"), "The company name").strip():
         raise TenantError("The company name must not be empty.")
     if "time_zone" in values and values["time_zone"] not in available_timezones():
         raise TenantError(f"{values['time_zone']} is not a time zone; an example is Asia/Tokyo.")

@@ -18,6 +18,7 @@ from datetime import timedelta
 
 from scim_server import clock
 from scim_server.protocol.schema import Registry
+from scim_server.protocol.text import check_line
 from scim_server.storage.database import Database, Unavailable
 from scim_server.storage.models import Token as Row
 from scim_server.tenants import Tenant
@@ -75,14 +76,12 @@ def read_scopes(registry: Registry, given: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(chosen))
 
 
-def create(
-    database: Database, key: bytes, tenant: Tenant, name: str, scopes: Iterable[str], days: int
-) -> str:
+def create(database: Database, key: bytes, tenant: Tenant, name: str, scopes: Iterable[str], days: int) -> str:
     """Create a token that expires after some days and return it; it cannot be read again.
 
     Raises TokenError when the name is empty.
     """
-    if not name.strip():
+    if not check_line(name, "The token's name").strip():
         raise TokenError("The token needs a name.")
     id = _random(12)
     bare = f"scim_{id}_{_random(_SECRET_LENGTH)}"
@@ -141,7 +140,7 @@ class Authenticator:
         self._key = key
         self._used: dict[str, str] = {}
         self._flush_at = 0.0
-        self._flushing = threading.Lock()
+        self._lock = threading.Lock()
 
     def principal(self, token: str) -> Principal | None:
         """Return who presents a token, or None when it is malformed, unknown, expired or revoked."""
@@ -159,26 +158,33 @@ class Authenticator:
         if row[3] is not None or (row[2] is not None and row[2] <= now):
             return None
         self._remember(match[2], now)
-        return Principal(match[2], Tenant(*row[4:9], frozenset(row[9].split())), frozenset(row[1].split()))
+        number, name, company_name, time_zone, language, policies = row[4:]
+        tenant = Tenant(number, name, company_name, time_zone, language, frozenset(policies.split()))
+        return Principal(match[2], tenant, frozenset(row[1].split()))
 
     def _remember(self, id: str, now: str) -> None:
-        self._used[id] = now
-        if time.monotonic() >= self._flush_at:
+        """Note a use, and write what was noted once a minute at most."""
+        with self._lock:
+            self._used[id] = now
+            due = time.monotonic() >= self._flush_at
+            if due:
+                self._flush_at = time.monotonic() + _FLUSH_SECONDS
+        if due:
             self.flush()
 
     def flush(self) -> None:
-        """Write the buffered times of use, once a minute at most; a failure is only logged."""
-        with self._flushing:
-            self._flush_at = time.monotonic() + _FLUSH_SECONDS
+        """Write the noted times of use; a failure is only logged."""
+        with self._lock:
             used, self._used = self._used, {}
-            if not used:
-                return
-            try:
-                with self._database.transaction():
-                    self._database.run_many(
-                        "UPDATE token SET last_used = max(coalesce(last_used, ''), ?) WHERE id = ?",
-                        [(at, id) for id, at in used.items()],
-                    )
-            except Unavailable:
+        if not used:
+            return
+        try:
+            with self._database.transaction():
+                self._database.run_many(
+                    "UPDATE token SET last_used = max(coalesce(last_used, ''), ?) WHERE id = ?",
+                    [(at, id) for id, at in used.items()],
+                )
+        except Unavailable:
+            with self._lock:
                 self._used = used | self._used
-                log.warning("the times of last use could not be written; they are kept for later")
+            log.warning("the times of last use could not be written; they are kept for later")

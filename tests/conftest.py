@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 
-import httpx
+import httpx2 as httpx
 import pytest
 
 from scim_server import config, tenants, tokens

@@ -15,3 +15,9 @@ GROUP_BYTES = 32 * 1024 * 1024
 GROUP_MEMBERS = 100_000
 """Members in one request."""
 JSON_DEPTH = 32
+FILTER_LENGTH = 16_384
+"""Characters of a filter."""
+FILTER_DEPTH = 32
+"""Parentheses and brackets within one another in a filter."""
+FILTER_TERMS = 200
+"""Comparisons in a filter."""

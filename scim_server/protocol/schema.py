@@ -7,7 +7,7 @@ and is the only source of facts about attributes.
 import json
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +24,7 @@ _UNIQUENESS = {"none", "server", "global"}
 _RESERVED = {"/bulk", "/me", "/schemas", "/resourcetypes", "/serviceproviderconfig"}
 # RFC 7643 section 2.4: these sub-attributes mean the same in every multi-valued attribute.
 _FIXED_TYPES = {"type": "string", "primary": "boolean", "display": "string", "$ref": "reference"}
+_JSON_TYPES = {bool: "true or false", str: "a string", list: "an array", dict: "an object"}
 
 
 class SchemaError(Exception):
@@ -188,10 +189,10 @@ class Registry:
             for path, edit in sources.policies.get(policy, {}).items()
         }
         resource_types = sources.resource_types
-        extensions = {e["schema"] for r in resource_types for e in r.get("schemaExtensions") or []}
+        extensions = {str(e.get("schema")).lower() for r in resource_types for e in _extensions(r)}
         self.schemas: dict[str, Schema] = {}
         for document in sources.schemas:
-            schema = _schema(document, document.get("id") in extensions, sources.columns, edits)
+            schema = _schema(document, extensions, sources.columns, edits)
             if self.schemas.setdefault(schema.id.lower(), schema) is not schema:
                 raise SchemaError(f"Two schemas have the id {schema.id}.")
         common = {a["name"]: _attribute(a, "", sources.columns, {}) for a in sources.common}
@@ -277,17 +278,43 @@ def _read(path: Path) -> Any:
         raise SchemaError(f"{path.name} is not JSON: {error}") from None
 
 
+def _stated(document: Mapping[str, Any], where: str, name: str, default: Any) -> Any:
+    """Return what a document states, or the default; both are of one JSON type."""
+    value = document.get(name)
+    if value is None:
+        return default
+    if type(value) is not type(default):
+        raise SchemaError(f"{where}: {name} must be {_JSON_TYPES[type(default)]}.")
+    return value
+
+
+def _items(document: Mapping[str, Any], where: str, name: str, kind: type) -> list[Any]:
+    """Return the array that a document states, or an empty one; every item is of one JSON type."""
+    items: list[Any] = _stated(document, where, name, [])
+    if not all(type(item) is kind for item in items):
+        raise SchemaError(f"{where}: each of {name} must be {_JSON_TYPES[kind]}.")
+    return items
+
+
+def _extensions(resource_type: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return _items(resource_type, str(resource_type.get("name")), "schemaExtensions", dict)
+
+
 def _schema(
-    document: Mapping[str, Any], extension: bool, columns: Mapping[str, str], edits: Mapping[str, Mapping[str, Any]]
+    document: Mapping[str, Any],
+    extensions: Container[str],
+    columns: Mapping[str, str],
+    edits: Mapping[str, Mapping[str, Any]],
 ) -> Schema:
     urn = document.get("id")
     if not isinstance(urn, str) or not urn.lower().startswith("urn:"):
         raise SchemaError(f"The schema {urn!r} has no URN as its id.")
-    prefix = f"{urn}:" if extension else ""
+    prefix = f"{urn}:" if urn.lower() in extensions else ""
     edited = {path.removeprefix(f"{urn}:".lower()): e for path, e in edits.items() if path.startswith(f"{urn}:".lower())}
-    attributes = [_attribute(a, prefix, columns, edited) for a in document["attributes"]]
+    attributes = [_attribute(a, prefix, columns, edited) for a in _items(document, urn, "attributes", dict)]
     _check_names(attributes, urn)
-    return Schema(urn, document.get("name") or urn, document.get("description") or "", tuple(attributes))
+    name, description = _stated(document, urn, "name", urn), _stated(document, urn, "description", "")
+    return Schema(urn, name, description, tuple(attributes))
 
 
 def _attribute(
@@ -302,24 +329,25 @@ def _attribute(
         raise SchemaError(f"{prefix}{name} is not an attribute name.")
     path = prefix + name
     document = {**document, **edits.get(name.lower(), {})}
-    subs = [_attribute(s, f"{path}.", columns, {}) for s in document.get("subAttributes") or ()]
-    kind = document.get("type", "string")
-    simple = kind != "complex" and not document.get("multiValued", False)
+    subs = [_attribute(s, f"{path}.", columns, {}) for s in _items(document, path, "subAttributes", dict)]
+    kind = _stated(document, path, "type", "string")
+    multi_valued = _stated(document, path, "multiValued", False)
+    simple = kind != "complex" and not multi_valued
     attribute = Attribute(
         name=name,
         path=path,
         type=kind,
-        multi_valued=document.get("multiValued", False),
-        description=document.get("description") or "",
-        required=document.get("required", False),
-        case_exact=document.get("caseExact", kind in ("reference", "binary")),
-        mutability=document.get("mutability", "readWrite"),
-        returned=document.get("returned", "default"),
-        uniqueness=document.get("uniqueness", "none"),
-        canonical_values=tuple(document.get("canonicalValues") or ()),
-        reference_types=tuple(document.get("referenceTypes") or ()),
+        multi_valued=multi_valued,
+        description=_stated(document, path, "description", ""),
+        required=_stated(document, path, "required", False),
+        case_exact=_stated(document, path, "caseExact", kind in ("reference", "binary")),
+        mutability=_stated(document, path, "mutability", "readWrite"),
+        returned=_stated(document, path, "returned", "default"),
+        uniqueness=_stated(document, path, "uniqueness", "none"),
+        canonical_values=tuple(_items(document, path, "canonicalValues", str)),
+        reference_types=tuple(_items(document, path, "referenceTypes", str)),
         sub_attributes=tuple(subs),
-        unchecked=document.get("unchecked", False),
+        unchecked=_stated(document, path, "unchecked", False),
         column=columns.get(path) if simple else None,
     )
     _check_attribute(attribute)
@@ -344,8 +372,9 @@ def _check_attribute(attribute: Attribute) -> None:
     _check_names(attribute.sub_attributes, attribute.path)
     if attribute.multi_valued:
         for sub in attribute.sub_attributes:
-            if sub.type != _FIXED_TYPES.get(sub.name, sub.type):
-                raise SchemaError(f"{sub.path} must be of type {_FIXED_TYPES[sub.name]}.")
+            fixed = _FIXED_TYPES.get(sub.name.lower(), sub.type)
+            if sub.type != fixed:
+                raise SchemaError(f"{sub.path} must be of type {fixed}.")
 
 
 def _check_names(attributes: Iterable[Attribute], where: str) -> None:
@@ -368,16 +397,17 @@ def _resource_type(
         raise SchemaError(f"{name}: the endpoint {endpoint} is taken by the protocol.")
     base = _known(document.get("schema"), schemas, name)
     # RFC 7643 section 3.1: the common attributes' own characteristics win over a schema that lists them.
-    own = tuple(a for a in base.attributes if a.name not in common)
+    reserved = {given.lower() for given in common}
+    own = tuple(a for a in base.attributes if a.name.lower() not in reserved)
     extensions = tuple(
-        Extension(_known(e.get("schema"), schemas, name), e.get("required", False))
-        for e in document.get("schemaExtensions") or ()
+        Extension(_known(e.get("schema"), schemas, name), _stated(e, name, "required", False))
+        for e in _extensions(document)
     )
     for attribute in (*own, *(a for e in extensions for a in e.schema.attributes)):
         if any(sub.multi_valued or sub.type == "complex" for sub in attribute.sub_attributes):
             raise SchemaError(f"{attribute.path}: a sub-attribute must be a single simple value.")
     schema = base if len(own) == len(base.attributes) else Schema(base.id, base.name, base.description, own)
-    return ResourceType(name, endpoint, document.get("description") or name, schema, extensions, common)
+    return ResourceType(name, endpoint, _stated(document, name, "description", name), schema, extensions, common)
 
 
 def _known(urn: Any, schemas: Mapping[str, Schema], where: str) -> Schema:

@@ -81,7 +81,8 @@ def _check_strings(value: Any, where: str, depth: int) -> None:
         _check_depth(depth)
         for name, member in value.items():
             check_line(name, "A member name")
-            _check_strings(member, f"{where}.{name}" if where else name, depth + 1)
+            short = name[:100]
+            _check_strings(member, f"{where}.{short}" if where else short, depth + 1)
     elif isinstance(value, list):
         _check_depth(depth)
         for index, element in enumerate(value):
@@ -120,7 +121,7 @@ def _finite(digits: str) -> float:
 
 
 def _whole(digits: str) -> int:
-    if len(digits) > 20:
+    if len(digits.removeprefix("-")) > 19:
         raise invalid_syntax("A number has more than 19 digits.")
     return int(digits)
 

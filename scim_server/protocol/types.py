@@ -98,7 +98,7 @@ def _zone(match: re.Match[str]) -> timezone:
     if not match[9]:
         return UTC
     hours, minutes = int(match[10]), int(match[11])
-    if hours > 14 or minutes > 59:
+    if minutes > 59 or (hours, minutes) > (14, 0):
         raise ValueError("offset")
     return timezone(timedelta(hours=hours, minutes=minutes) * (-1 if match[9] == "-" else 1))
 

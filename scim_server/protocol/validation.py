@@ -73,7 +73,7 @@ def _check_schemas(resource_type: ResourceType, schemas: Any) -> None:
 
 def _container(resource_type: ResourceType, top: Mapping[str, Any], urn: str) -> dict[str, Any] | None:
     container = top.get(urn.lower())
-    if container is None:
+    if _is_unassigned(container):
         return None
     if not isinstance(container, dict):
         raise invalid_value(f"{urn} must be an object.")
@@ -121,8 +121,11 @@ class _Base(Schema):
 
     @post_load
     def drop_unassigned(self, values: dict[str, Any], **_: Any) -> dict[str, Any]:
-        """Drop complex values of which nothing was left."""
-        return {name: value for name, value in values.items() if not _is_unassigned(value)}
+        """Drop values of which nothing was left, unless they are required."""
+        emptied = [name for name, value in values.items() if _is_unassigned(value)]
+        if missing := {name: ["is required"] for name in emptied if self.fields[name].required}:
+            raise ValidationError(missing)
+        return {name: value for name, value in values.items() if name not in emptied}
 
 
 def _is_unassigned(value: Any) -> bool:
@@ -137,7 +140,7 @@ class _Value(fields.Field[Any]):
     def __init__(self, attribute: Attribute) -> None:
         super().__init__(required=attribute.required)
         self.read = READERS["string" if attribute.unchecked else attribute.type]
-        self.canonical = {value.lower(): value for value in attribute.canonical_values}
+        self.canonical = {} if attribute.case_exact else {value.lower(): value for value in attribute.canonical_values}
         self.identifies = attribute.uniqueness != "none" and attribute.type == "string"
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> Any:

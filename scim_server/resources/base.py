@@ -25,6 +25,7 @@ from scim_server.storage.database import Database
 from scim_server.storage.keys import scope_of, type_in
 from scim_server.storage.parts import Part, Targets, entries
 from scim_server.storage.rows import rows_of
+from scim_server.storage.search import compile_filter
 from scim_server.tokens import Principal
 
 
@@ -115,9 +116,10 @@ class Resources:
     def query(self, by: Principal, query: Query) -> bytes:
         """Return a page of the resources in the order of their creation (section 3.4.2)."""
         scope = self._scope(by)
-        total = documents.total(self.shared.database, scope)
+        condition = compile_filter(query.filter, scope) if query.filter else None
+        total = documents.total(self.shared.database, scope, condition)
         parts = self._parts(query.projection)
-        found = documents.page(self.shared.database, scope, parts, query.start_index - 1, query.count)
+        found = documents.page(self.shared.database, scope, condition, parts, query.start_index - 1, query.count)
         shown = [self._represent(stored, by, query.projection).body for stored in found]
         return render_list(total, query.start_index, shown)
 

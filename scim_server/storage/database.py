@@ -10,13 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from peewee import IntegrityError, OperationalError, SqliteDatabase
+import peewee
+from peewee import SqliteDatabase
 from playhouse.migrations import Runner
 
 from scim_server.storage.keys import LAST_TYPE
 
-Conflict = IntegrityError
-Unavailable = OperationalError
+Conflict = peewee.IntegrityError
+Unavailable = peewee.OperationalError
+SqlError = peewee.DatabaseError
+"""Whatever the database itself refuses, the two above included."""
 Row = tuple[Any, ...]
 
 _MIGRATIONS = Path(__file__).resolve().parent / "migrations"
@@ -116,7 +119,7 @@ class Database:
 
     def type_numbers(self, names: Iterable[str]) -> dict[str, int]:
         """Return the number of each resource type, giving the next free one to a new name."""
-        known = dict(self.rows("SELECT name, number FROM resource_type"))
+        known: dict[str, int] = dict(self.rows("SELECT name, number FROM resource_type"))
         if new := [name for name in names if name not in known]:
             with self.transaction():
                 self.run_many("INSERT INTO resource_type (name) VALUES (?) ON CONFLICT DO NOTHING", [(n,) for n in new])

@@ -14,6 +14,7 @@ from scim_server.storage.database import Database
 from scim_server.storage.keys import key_of, scope_in, scope_range
 from scim_server.storage.parts import Part
 from scim_server.storage.rows import Rows
+from scim_server.storage.search import Condition
 
 COLUMNS = (
     "external_id", "user_name", "display_name", "family_name", "given_name", "title", "user_type", "active",
@@ -68,18 +69,33 @@ def get(database: Database, scope: int, id: str, parts: tuple[Part, ...] = ()) -
     return _stored(found) if found else None
 
 
-def page(database: Database, scope: int, parts: tuple[Part, ...], offset: int, limit: int) -> list[Stored]:
-    """Return some resources of the scope in the order of their creation."""
+def page(
+    database: Database, scope: int, condition: Condition | None, parts: tuple[Part, ...], offset: int, limit: int
+) -> list[Stored]:
+    """Return some of the scope's resources that fit the condition, in the order of their creation."""
     if not limit:
         return []
-    sql = _select(parts) + " WHERE r.key >= ? AND r.key < ? ORDER BY r.key LIMIT ? OFFSET ?"
-    return [_stored(row) for row in database.rows(sql, (*scope_range(scope), limit, offset))]
+    sql, parameters = _where(scope, condition)
+    # Ordering by an expression keeps the planner from walking the primary key past every row.
+    order = "+r.key" if condition else "r.key"
+    sql = f"{_select(parts)} {sql} ORDER BY {order} LIMIT ? OFFSET ?"
+    return [_stored(row) for row in database.rows(sql, (*parameters, limit, offset))]
 
 
-def total(database: Database, scope: int) -> int:
-    """Return how many resources the scope has, from its counter."""
-    found = database.row("SELECT total FROM collection WHERE scope = ?", (scope,))
+def total(database: Database, scope: int, condition: Condition | None) -> int:
+    """Return how many of the scope's resources fit the condition; of all, from their counter."""
+    if condition is None:
+        found = database.row("SELECT total FROM collection WHERE scope = ?", (scope,))
+    else:
+        sql, parameters = _where(scope, condition)
+        found = database.row(f"SELECT count(*) FROM resource r {sql}", parameters)
     return found[0] if found else 0
+
+
+def _where(scope: int, condition: Condition | None) -> tuple[str, tuple[str | int, ...]]:
+    if condition is None:
+        return "WHERE r.key >= ? AND r.key < ?", scope_range(scope)
+    return f"WHERE r.scope = ? AND ({condition.sql})", (scope, *condition.parameters)
 
 
 def create(database: Database, scope: int, id: str, now: str, content: Content) -> int:
@@ -155,7 +171,8 @@ def _select(parts: tuple[Part, ...]) -> str:
 
 
 def _stored(row: tuple[Any, ...]) -> Stored:
-    return Stored(*row[:6], parts=row[6:])
+    key, id, version, created, modified, filled, *parts = row
+    return Stored(key, id, version, created, modified, filled, tuple(parts))
 
 
 def _add_values(database: Database, key: int, values: Iterable[tuple[int, int, str]]) -> None:

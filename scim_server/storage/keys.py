@@ -6,8 +6,8 @@ range of keys is everything of one tenant, or everything of one type of one tena
 
 _TYPE_BITS = 6
 _ORDER_BITS = 34
-LAST_TENANT = 2**23 - 1
-LAST_TYPE = 2**_TYPE_BITS - 1
+LAST_TENANT = (1 << 23) - 1
+LAST_TYPE = (1 << _TYPE_BITS) - 1
 
 
 def scope_of(tenant: int, type_number: int) -> int:

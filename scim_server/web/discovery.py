@@ -70,7 +70,7 @@ def _config() -> dict[str, Any]:
             "maxOperations": limits.BULK_OPERATIONS,
             "maxPayloadSize": limits.BULK_BYTES,
         },
-        "filter": {"supported": False, "maxResults": limits.MAX_RESULTS},
+        "filter": {"supported": True, "maxResults": limits.MAX_RESULTS},
         "changePassword": {"supported": True},
         "sort": {"supported": False},
         "etag": {"supported": True},

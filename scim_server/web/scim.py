@@ -5,10 +5,9 @@ from collections.abc import Callable
 from flask import Blueprint, Response, request
 
 from scim_server.protocol import version
-from scim_server.protocol.errors import ScimError, not_implemented
-from scim_server.protocol.projection import Projection, read_projection
-from scim_server.protocol.query import Query, read_count, read_names, read_start_index
-from scim_server.protocol.text import check_text
+from scim_server.protocol.errors import not_implemented
+from scim_server.protocol.limits import RESOURCE_BYTES
+from scim_server.protocol.query import projection_in, read_parameters, read_search
 from scim_server.resources.base import Representation, Resources
 from scim_server.web.auth import require
 from scim_server.web.errors import MEDIA_TYPE
@@ -38,16 +37,21 @@ def _add(routes: Blueprint, of_type: Resources) -> None:
 
     def list_all() -> Response:
         by = require(f"{scope}:read")
-        return Response(of_type.query(by, _read_query(of_type)), content_type=MEDIA_TYPE)
+        return Response(of_type.query(by, read_parameters(of_type.resource_type, request.args)), content_type=MEDIA_TYPE)
+
+    def search() -> Response:
+        by = require(f"{scope}:read")
+        query = read_search(of_type.resource_type, read_body(RESOURCE_BYTES))
+        return Response(of_type.query(by, query), content_type=MEDIA_TYPE)
 
     def create() -> Response:
         by = require(f"{scope}:write")
-        made = of_type.create(by, read_body(of_type.body_limit), _read_projection(of_type))
+        made = of_type.create(by, read_body(of_type.body_limit), projection_in(of_type.resource_type, request.args))
         return respond_resource(made, 201)
 
     def read(id: str) -> Response:
         by = require(f"{scope}:read")
-        found = of_type.read(by, id, _read_projection(of_type))
+        found = of_type.read(by, id, projection_in(of_type.resource_type, request.args))
         if version.is_known(found.version, request.headers.get("If-None-Match")):
             return Response(status=304, headers={"ETag": found.version})
         return respond_resource(found, 200)
@@ -55,7 +59,7 @@ def _add(routes: Blueprint, of_type: Resources) -> None:
     def replace(id: str) -> Response:
         by = require(f"{scope}:write")
         body = read_body(of_type.body_limit)
-        made = of_type.replace(by, id, body, request.headers.get("If-Match"), _read_projection(of_type))
+        made = of_type.replace(by, id, body, request.headers.get("If-Match"), projection_in(of_type.resource_type, request.args))
         return respond_resource(made, 200)
 
     def delete(id: str) -> Response:
@@ -72,7 +76,7 @@ def _add(routes: Blueprint, of_type: Resources) -> None:
         (one, "replace", replace, "PUT"),
         (one, "patch", _absent("PATCH"), "PATCH"),
         (one, "delete", delete, "DELETE"),
-        (f"{endpoint}/.search", "search", _absent("Search by POST"), "POST"),
+        (f"{endpoint}/.search", "search", search, "POST"),
     ):
         routes.add_url_rule(path, f"{scope}-{name}", view, methods=[method])
 
@@ -88,22 +92,3 @@ def respond_resource(made: Representation, status: int) -> Response:
     """Answer with a resource: Location, Content-Location and ETag (sections 3.3, 3.14; RFC 7643 3.1)."""
     headers = {"Location": made.location, "Content-Location": made.location, "ETag": made.version}
     return Response(made.body, status, headers, content_type=MEDIA_TYPE)
-
-
-def _read_query(of_type: Resources) -> Query:
-    if "filter" in request.args:
-        raise ScimError(501, "Filters are not offered by this server.")
-    return Query(
-        read_start_index(request.args.get("startIndex")),
-        read_count(request.args.get("count")),
-        _read_projection(of_type),
-    )
-
-
-def _read_projection(of_type: Resources) -> Projection:
-    given = {name: request.args.get(name) for name in ("attributes", "excludedAttributes")}
-    for name, text in given.items():
-        check_text(text or "", name)
-    return read_projection(
-        [of_type.resource_type], read_names(given["attributes"]), read_names(given["excludedAttributes"])
-    )

@@ -1,0 +1,66 @@
+# Everything happens in .venv, made with PYTHON (make PYTHON=python3.12 …) from the locked requirements.
+# Settings (SCIM_*) are taken from the environment: SCIM_BIND=127.0.0.1:9000 make run
+
+PYTHON = python3
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+BIN = .venv/bin
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+COMPILE = CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe \
+    --strip-extras --no-emit-options --no-emit-index-url --build-deps-for editable setup.cfg
+
+.DEFAULT_GOAL = help
+.PHONY: help run test lint lock clean
+
+help: ## Show this help.
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile
+
+run: .venv/.run ## Set everything up and serve; the first start makes a token and shows it.
+	@set -e; PATH="$(CURDIR)/$(BIN):$$PATH"; \
+	scim-server init; \
+	base=$$(scim-server check 2>/dev/null | sed -n 's/^SCIM_BASE_URL=//p'); \
+	echo "Base URL: $$base"; \
+	if [ -z "$$(scim-server token list)" ]; then \
+	    token=$$(scim-server token create --name first --scope admin); \
+	    echo "Token, shown this once: $$token"; \
+	    echo "Create a user:"; \
+	    echo "curl -X POST '$$base/Users' -H 'Authorization: Bearer $$token'" \
+	        "-H 'Content-Type: application/scim+json'" \
+	        "-d '{\"schemas\": [\"urn:ietf:params:scim:schemas:core:2.0:User\"], \"userName\": \"bjensen\"}'"; \
+	else \
+	    echo "There are tokens already; $(BIN)/scim-server token create --name NAME makes another."; \
+	fi; \
+	exec scim-server serve
+
+test: .venv/.dev ## Set everything up and run the whole test suite.
+	$(BIN)/python -m pytest --cov
+
+lint: .venv/.dev ## Check style, types and the arrows between the packages.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+lock: .venv/.dev ## Renew requirements.txt and requirements-dev.txt from setup.cfg.
+	@test "$(VERSION)" = 3.11 || { echo "Lock for the oldest Python: make lock PYTHON=python3.11" >&2; exit 1; }
+	$(COMPILE) --output-file requirements.txt
+	$(COMPILE) --output-file requirements-dev.txt --extra test --extra lint --extra build
+
+clean: ## Remove everything that was made, except the data.
+	rm -rf .venv build dist *.egg-info .coverage* .hypothesis .*_cache
+	find scim_server schemas tests -name __pycache__ -prune -exec rm -rf {} +
+
+# The stamps stand inside .venv, so another version of Python starts anew.
+.venv/.python-$(VERSION):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed.")'
+	$(PYTHON) -m venv --clear .venv
+	@touch $@
+
+.venv/.run: .venv/.python-$(VERSION) requirements.txt setup.cfg pyproject.toml
+	$(PIP) --require-hashes --requirement requirements.txt
+	$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/.dev: .venv/.python-$(VERSION) requirements-dev.txt setup.cfg pyproject.toml
+	$(PIP) --require-hashes --requirement requirements-dev.txt
+	$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
