@@ -1,0 +1,227 @@
+"""Whatever is wrong with a request: a SCIM error, and nothing stored."""
+
+import json
+import socket
+from collections.abc import Iterator
+
+import httpx2
+import pytest
+
+from tests.scim import ACCOUNT_USER, GROUP, USER, assert_scim_error, create_user
+from tests.server import Server
+
+JSON = {"Content-Type": "application/scim+json"}
+MEBIBYTE = 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{", "[]", "null", '"text"', "5", "", "{'userName': 'x'}", '{"userName": "x",}', '{"userName": NaN}',
+        '{"userName": "x", "userName": "y"}', '{"userName": "x", "USERNAME": "y"}', '{"userName": 1e999}',
+        '{"userName": "x", "active": ' + "1" * 5000 + "}", '{"userName":"x"} trailing', "[" * 100_000,
+        '{"userName":"x","name":' + '{"a":' * 40 + "1" + "}" * 41, '{"a":' * 5000,
+    ],
+    ids=lambda text: text[:20],
+)  # fmt: skip
+def test_what_is_not_a_strict_json_object_is_invalid_syntax(http: httpx2.Client, text: str) -> None:
+    assert_scim_error(http.post("Users", content=text, headers=JSON), 400, "invalidSyntax")
+    assert http.get("Users").json()["totalResults"] == 0
+
+
+def test_a_body_that_is_not_utf_8_is_invalid_syntax(http: httpx2.Client) -> None:
+    body = '{"userName":"josé"}'
+    assert_scim_error(http.post("Users", content=body.encode("latin-1"), headers=JSON), 400, "invalidSyntax")
+    assert http.post("Users", content=body.encode(), headers=JSON).json()["userName"] == "josé"
+
+
+@pytest.mark.parametrize("character", ["\\u0000", "\\ud800", "\\udc00", "\\u0007", "\\u001f", "\\u007f", "\\u0085"])
+def test_control_characters_and_surrogates_are_invalid_values(http: httpx2.Client, character: str) -> None:
+    for body in (
+        '{"userName":"x","title":"a' + character + '"}',
+        '{"userName":"x","emails":[{"value":"' + character + '"}]}',
+        '{"userName":"x","' + character + '":"x"}',
+    ):
+        assert_scim_error(http.post("Users", content=body, headers=JSON), 400, "invalidValue")
+    assert http.get("Users").json()["totalResults"] == 0
+
+
+@pytest.mark.parametrize(
+    ("attributes", "named"),
+    [
+        ({"title": 5}, "title must be a string, not a number"),
+        ({"title": ["x"]}, "title must be a string, not an array"),
+        ({"title": {"value": "x"}}, "title must be a string, not an object"),
+        ({"active": "true"}, "active must be true or false, not a string"),
+        ({"active": 1}, "active must be true or false, not a number"),
+        ({"name": "x"}, "name must be an object"),
+        ({"emails": {"value": "x"}}, "emails must be an array"),
+        ({"emails": ["x"]}, "emails[0] must be an object"),
+        ({"emails": [{"value": "a"}, {"value": 5}]}, "emails[1].value must be a string, not a number"),
+        ({"emails": [{"value": "a", "primary": True}, {"value": "b", "primary": True}]}, "more than one primary"),
+        ({"photos": [{"value": "x y"}]}, "photos[0].value must be a URI"),
+        ({"x509Certificates": [{"value": "!!!"}]}, "x509Certificates[0].value must be base64"),
+        ({ACCOUNT_USER: {"validFrom": "2026-02-30T00:00:00Z"}}, f"{ACCOUNT_USER}:validFrom must be a date and time"),
+        ({ACCOUNT_USER: "x"}, f"{ACCOUNT_USER} must be an object"),
+        ({"userName": None}, "userName is required"),
+        ({"userName": ""}, "userName is required"),
+        ({"userName": "  "}, "userName must not be blank"),
+        ({"userName": "a\u200bb"}, "invisible character U+200B"),
+        ({"userName": "a\nb"}, "line breaks"),
+    ],
+)
+def test_an_unfit_value_is_named(http: httpx2.Client, attributes: dict[str, object], named: str) -> None:
+    response = http.post("Users", json={"userName": "bjensen", **attributes})
+    assert named in assert_scim_error(response, 400, "invalidValue")
+    assert http.get("Users").json()["totalResults"] == 0
+
+
+def test_the_body_of_another_type_is_refused(http: httpx2.Client) -> None:
+    response = http.post("Users", json={"schemas": [GROUP], "userName": "x"})
+    assert_scim_error(response, 400, "invalidSyntax")
+
+
+@pytest.mark.parametrize("schemas", [[USER], [], None, ["urn:unknown"], ["urn:scim:schemas:core:1.0"], [ACCOUNT_USER]])
+def test_missing_and_unknown_schemas_are_tolerated(http: httpx2.Client, schemas: object) -> None:
+    assert create_user(http)["schemas"] == [USER, ACCOUNT_USER]
+    body = {"schemas": schemas, "userName": "other"}
+    assert http.post("Users", json=body).json()["schemas"] == [USER, ACCOUNT_USER]
+
+
+@pytest.mark.parametrize("media_type", ["text/xml", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])
+def test_another_media_type_is_415(http: httpx2.Client, media_type: str) -> None:
+    response = http.post("Users", content=b'{"userName":"x"}', headers={"Content-Type": media_type})
+    assert_scim_error(response, 415)
+
+
+def test_a_missing_media_type_and_another_charset_are_415(http: httpx2.Client) -> None:
+    request = http.build_request("POST", "Users", content=b'{"userName":"x"}')
+    assert "Content-Type" not in request.headers
+    assert_scim_error(http.send(request), 415)
+    headers = {"Content-Type": "application/json; charset=latin-1"}
+    assert_scim_error(http.post("Users", content=b'{"userName":"x"}', headers=headers), 415)
+
+
+@pytest.mark.parametrize(
+    "media_type", ["application/scim+json", "application/json", "application/scim+json; charset=utf-8", "application/JSON;charset=UTF-8"]
+)
+def test_both_json_media_types_are_read(http: httpx2.Client, media_type: str) -> None:
+    response = http.post("Users", content=b'{"userName":"x"}', headers={"Content-Type": media_type, "Accept": "application/json"})
+    assert response.status_code == 201
+    assert response.headers["Content-Type"] == "application/scim+json"
+
+
+def two_mebibytes() -> Iterator[bytes]:
+    yield b'{"userName":"x","title":"'
+    for _ in range(32):
+        yield b"x" * 65_536
+    yield b'"}'
+
+
+def test_a_body_over_the_limit_is_413_with_a_length_and_chunked(http: httpx2.Client) -> None:
+    body = b"".join(two_mebibytes())
+    assert str(MEBIBYTE) in assert_scim_error(http.post("Users", content=body, headers=JSON), 413)
+    chunked = http.build_request("POST", "Users", content=two_mebibytes(), headers=JSON)
+    assert chunked.headers["Transfer-Encoding"] == "chunked"
+    assert_scim_error(http.send(chunked), 413)
+    assert http.get("Users").json()["totalResults"] == 0
+
+
+def test_a_body_at_the_limit_is_read(http: httpx2.Client) -> None:
+    start, end = b'{"userName":"x","title":"', b'"}'
+    body = start + b"x" * (MEBIBYTE - len(start) - len(end)) + end
+    assert len(body) == MEBIBYTE
+    made = http.post("Users", content=body, headers=JSON)
+    assert made.status_code == 201
+    assert len(made.json()["title"]) > MEBIBYTE - 100
+    assert_scim_error(http.post("Users", content=body + b" ", headers=JSON), 413)
+
+
+def test_a_chunked_body_is_read_whole(http: httpx2.Client) -> None:
+    parts = [b'{"userName":', b'"chunked"', b"}"]
+    assert http.post("Users", content=iter(parts), headers=JSON).json()["userName"] == "chunked"
+
+
+def test_a_long_value_is_kept_and_found(http: httpx2.Client) -> None:
+    name = "n" * 9_000
+    made = create_user(http, name, displayName="d" * 9_000)
+    create_user(http, name[:-1] + "m")
+    found = http.post("Users/.search", json={"filter": f'userName eq "{name}"'}).json()
+    assert [user["id"] for user in found["Resources"]] == [made["id"]]
+    assert_scim_error(http.post("Users", json={"userName": name.upper()}), 409, "uniqueness")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PUT", "Users", {"GET", "HEAD", "POST"}),
+        ("PATCH", "Users", {"GET", "HEAD", "POST"}),
+        ("DELETE", "Groups", {"GET", "HEAD", "POST"}),
+        ("POST", "Users/1", {"GET", "HEAD", "PUT", "PATCH", "DELETE"}),
+        ("OPTIONS", "Users", {"GET", "HEAD", "POST"}),
+        ("POST", "Schemas", {"GET", "HEAD"}),
+        ("DELETE", "ResourceTypes/User", {"GET", "HEAD"}),
+        ("PUT", "ServiceProviderConfig", {"GET", "HEAD"}),
+    ],
+)
+def test_a_method_that_an_endpoint_lacks_is_405(http: httpx2.Client, method: str, path: str, allowed: set[str]) -> None:
+    response = http.request(method, path, headers={"X-HTTP-Method-Override": "DELETE"})
+    assert_scim_error(response, 405)
+    assert set(response.headers["Allow"].split(", ")) == allowed
+
+
+@pytest.mark.parametrize("path", ["Nope", "Users/1/2", "../v9/Users", "../../", "Users/1/emails", "Schemas/urn:x:nope",
+                                  "ResourceTypes/Nope", "Schemas/urn:ietf:params:scim:api:messages:2.0:Error"])  # fmt: skip
+def test_what_does_not_exist_is_404(http: httpx2.Client, path: str) -> None:
+    assert_scim_error(http.get(path), 404)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("PATCH", "Users/1"), ("PATCH", "Groups/1"), ("POST", "Bulk"), ("GET", "Me"), ("PATCH", "Me"), ("GET", ""), ("POST", ".search")],
+)
+def test_what_is_not_offered_is_501_and_announced_so(http: httpx2.Client, method: str, path: str) -> None:
+    assert_scim_error(http.request(method, path, json={} if method == "PATCH" else None), 501)
+    config = http.get("ServiceProviderConfig").json()
+    assert config["patch"]["supported"] is config["bulk"]["supported"] is False
+
+
+def test_slashes_too_many_are_served_without_a_redirect(http: httpx2.Client) -> None:
+    made = create_user(http)
+    for path in (f"/Users/{made['id']}/", f"//Users//{made['id']}", f"/Users/{made['id']}//?"):
+        response = http.get(str(http.base_url).rstrip("/") + path)
+        assert response.status_code == 200
+        assert response.json() == made
+
+
+@pytest.mark.parametrize("id", ["%00", "%FF", "a%0Ab", "a" * 5000, "%F0%9F%98%80", "..%2F..", "' OR 1=1 --"])
+def test_a_strange_id_does_not_exist(http: httpx2.Client, id: str) -> None:
+    assert_scim_error(http.get(f"Users/{id}"), 404)
+    assert_scim_error(http.delete(f"Users/{id}"), 404)
+
+
+def test_an_unexpected_failure_is_500_without_internals(http: httpx2.Client, server: Server) -> None:
+    made = create_user(http)
+    import sqlite3
+
+    with sqlite3.connect(server.settings.database_url.removeprefix("sqlite:///")) as direct:
+        direct.execute(
+            "UPDATE body SET template = x'00' WHERE key = (SELECT key FROM resource WHERE id = ?)", (made["id"],)
+        )
+    detail = assert_scim_error(http.get(f"Users/{made['id']}"), 500)
+    reference = detail.split()[-1].rstrip(".")
+    assert reference in server.log.read_text()
+    assert "Traceback" not in detail
+
+
+def test_a_request_that_is_no_http_is_refused_without_harm(http: httpx2.Client, server: Server) -> None:
+    host, port = server.settings.bind.split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(b"NONSENSE\r\n\r\n")
+        assert b"400" in connection.recv(1000)
+    assert http.get("Users").status_code == 200
+
+
+def test_errors_are_json_whatever_the_client_accepts(http: httpx2.Client) -> None:
+    response = http.get("Users/nope", headers={"Accept": "text/html"})
+    assert json.loads(assert_scim_error(response, 404) and response.text)["status"] == "404"

@@ -1,0 +1,159 @@
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.scim import ENTERPRISE, LIST, USER, assert_scim_error, create_user
+
+
+@pytest.fixture
+def people(http: httpx2.Client) -> list[dict[str, Any]]:
+    return [create_user(http, f"user{number}", title=f"T{number}") for number in range(7)]
+
+
+def ids(answer: dict[str, Any]) -> list[str]:
+    return [resource["id"] for resource in answer["Resources"]]
+
+
+def test_a_list_has_everything_in_the_order_of_creation(http: httpx2.Client, people: list[dict[str, Any]]) -> None:
+    response = http.get("Users")
+    assert response.headers["Content-Type"] == "application/scim+json"
+    assert response.json() == {
+        "schemas": [LIST], "totalResults": 7, "startIndex": 1, "itemsPerPage": 7, "Resources": people,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("query", "start", "first", "last"),
+    [
+        ("startIndex=1&count=3", 1, 0, 3),
+        ("startIndex=4&count=3", 4, 3, 6),
+        ("startIndex=7&count=3", 7, 6, 7),
+        ("startIndex=8", 8, 7, 7),
+        ("startIndex=99999999999999999999999", 2**62, 7, 7),
+        ("startIndex=0", 1, 0, 7),
+        ("startIndex=-5&count=2", 1, 0, 2),
+        ("count=0", 1, 0, 0),
+        ("count=-1", 1, 0, 0),
+        ("count=100000000000000000000", 1, 0, 7),
+        ("foo=bar&aadOptscim062020", 1, 0, 7),
+        ("&", 1, 0, 7),
+    ],
+)
+def test_pages_are_counted_from_one(
+    http: httpx2.Client, people: list[dict[str, Any]], query: str, start: int, first: int, last: int
+) -> None:
+    answer = http.get(f"Users?{query}").json()
+    assert answer["totalResults"] == 7
+    assert answer["startIndex"] == start
+    assert answer["itemsPerPage"] == last - first
+    assert answer["Resources"] == people[first:last]
+
+
+@pytest.mark.parametrize("query", ["count=abc", "startIndex=1.5", "count=", "count=١", "startIndex=1e3"])
+def test_a_number_that_is_none_is_an_invalid_value(http: httpx2.Client, query: str) -> None:
+    assert_scim_error(http.get(f"Users?{query}"), 400, "invalidValue")
+
+
+def test_attributes_and_excluded_attributes_choose_what_is_shown(http: httpx2.Client) -> None:
+    made = create_user(http, emails=[{"value": "a@b.c", "type": "work"}], **{ENTERPRISE: {"department": "D", "division": "V"}})
+    path = f"Users/{made['id']}"
+    always = {"schemas": made["schemas"], "id": made["id"]}
+    assert http.get(f"{path}?attributes=USERNAME,nosuch").json() == always | {"userName": "bjensen"}
+    assert http.get(f"{path}?attributes=emails.value").json() == always | {"emails": [{"value": "a@b.c"}]}
+    assert http.get(f"{path}?attributes={ENTERPRISE}:department").json() == always | {ENTERPRISE: {"department": "D"}}
+    assert http.get(f"{path}?attributes={ENTERPRISE}").json() == always | {ENTERPRISE: made[ENTERPRISE]}
+    assert http.get(f"{path}?attributes={USER}:userName").json() == always | {"userName": "bjensen"}
+    assert http.get(f"{path}?attributes=").json() == always
+    shown = http.get(f"{path}?excludedAttributes=emails,id,schemas,meta.version").json()
+    expected = {name: value for name, value in made.items() if name != "emails"}
+    expected["meta"] = {name: value for name, value in made["meta"].items() if name != "version"}
+    assert shown == expected
+    assert_scim_error(http.get(f"{path}?attributes=id&excludedAttributes=meta"), 400, "invalidValue")
+
+
+def test_writes_answer_what_was_asked_for(http: httpx2.Client) -> None:
+    made = http.post("Users?attributes=userName", json={"userName": "x", "title": "T"})
+    assert set(made.json()) == {"schemas", "id", "userName"}
+    assert made.headers["Location"].endswith(made.json()["id"])
+    changed = http.put(f"Users/{made.json()['id']}?excludedAttributes=userName", json={"userName": "x"})
+    assert "userName" not in changed.json()
+    assert changed.headers["ETag"] == changed.json()["meta"]["version"]
+
+
+def test_a_search_by_post_finds_what_get_finds(http: httpx2.Client, people: list[dict[str, Any]]) -> None:
+    for parameters in (
+        {"filter": 'userName sw "user"', "startIndex": 2, "count": 3},
+        {"filter": 'title eq "t3"', "attributes": "userName"},
+        {"excludedAttributes": "meta,title", "count": 2},
+        {},
+    ):
+        body = dict(parameters)
+        for name in ("attributes", "excludedAttributes"):
+            if name in body:
+                body[name] = body[name].split(",")
+        found = http.post("Users/.search", json={"schemas": ["urn:ietf:params:scim:api:messages:2.0:SearchRequest"], **body})
+        assert found.status_code == 200
+        assert found.json() == http.get("Users", params=parameters).json()
+
+
+@pytest.mark.parametrize(
+    ("body", "scim_type"),
+    [
+        ([], "invalidSyntax"),
+        ({"count": "ten"}, "invalidValue"),
+        ({"startIndex": 1.5}, "invalidValue"),
+        ({"filter": 5}, "invalidValue"),
+        ({"attributes": "userName"}, "invalidValue"),
+        ({"filter": "userName eq"}, "invalidFilter"),
+        ({"attributes": ["id"], "excludedAttributes": ["meta"]}, "invalidValue"),
+    ],
+)
+def test_a_wrong_search_request_is_refused(http: httpx2.Client, body: object, scim_type: str) -> None:
+    assert_scim_error(http.post("Users/.search", json=body), 400, scim_type)
+
+
+def test_filters_select(http: httpx2.Client) -> None:
+    first = create_user(http, "bjensen", active=True, externalId="AbC", title="Tour Guide",
+                        emails=[{"value": "bjensen@example.com", "type": "work"}, {"value": "babs@jensen.org", "type": "home"}],
+                        **{ENTERPRISE: {"costCenter": "4130"}})  # fmt: skip
+    second = create_user(http, "50%_off", active=False, emails=[{"value": "a+b@x.org"}])
+    both = [first["id"], second["id"]]
+    for text, expected in (
+        ('userName eq "BJENSEN"', both[:1]),
+        ('userName co "%"', both[1:]),
+        ('userName co "_"', both[1:]),
+        ('userName ne "bjensen"', both[1:]),
+        ('title ne "x"', both),
+        ('title pr', both[:1]),
+        ('not (title pr)', both[1:]),
+        ('externalId eq "AbC"', both[:1]),
+        ('externalId eq "abc"', []),
+        ('active eq false', both[1:]),
+        ('emails.value eq "a+b@x.org"', both[1:]),
+        ('emails[type eq "work" and value co "@jensen.org"]', []),
+        ('emails.type eq "work" and emails.value co "@jensen.org"', both[:1]),
+        ('emails[type eq "home"].value sw "babs"', both[:1]),
+        (f'{ENTERPRISE}:costCenter eq "4130"', both[:1]),
+        ('title pr or active eq false and userName sw "b"', both[:1]),
+        ('meta.created gt "2020-01-01T00:00:00+09:00"', both),
+        ('userName eq "x\' OR 1=1 --"', []),
+        ('userName gt "a"', both[:1]),
+        ('userName ew "SEN"', both[:1]),
+    ):  # fmt: skip
+        answer = http.get("Users", params={"filter": text}).json()
+        assert ids(answer) == expected, text
+        assert answer["totalResults"] == len(expected), text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "userName eq", 'nosuch eq "x"', "userName regex \"b\"", "active gt true", 'password eq "x"', 'name eq "x"',
+     "userName eq 'x'", "(" * 10_000, 'userName eq "' + "x" * 3000, 'groups.value eq "x"'],
+    ids=lambda text: text[:20],
+)  # fmt: skip
+def test_a_filter_that_cannot_be_answered_is_refused(http: httpx2.Client, text: str) -> None:
+    if len(text) > 5000:
+        assert_scim_error(http.post("Users/.search", json={"filter": text}), 400, "invalidFilter")
+    else:
+        assert_scim_error(http.get("Users", params={"filter": text}), 400, "invalidFilter")
