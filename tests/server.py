@@ -6,13 +6,15 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2 as httpx
 
 from scim_server.config import Settings, read_settings
+
+SCIM_SERVER = (sys.executable, "-m", "scim_server")
 
 
 def free_port() -> int:
@@ -39,7 +41,7 @@ class Server:
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run ``scim-server`` with this server's settings."""
         return subprocess.run(
-            [sys.executable, "-m", "scim_server", *arguments],
+            [*SCIM_SERVER, *arguments],
             env=self._environment(),
             cwd=self.directory,
             capture_output=True,
@@ -53,14 +55,16 @@ class Server:
         assert done.returncode == 0, done.stderr
         return self
 
-    def start(self) -> None:
+    def start(self, command: Sequence[str] = (*SCIM_SERVER, "serve"), directory: Path | None = None) -> None:
+        """Start the server and wait until it answers."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "scim_server", "serve"],
+                command,
                 env=self._environment(),
-                cwd=self.directory,
+                cwd=directory or self.directory,
                 stdout=log,
                 stderr=log,
+                start_new_session=True,
             )
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
@@ -78,10 +82,18 @@ class Server:
         self.process.send_signal(with_signal)
         return self.process.wait(timeout=30)
 
+    def kill(self) -> None:
+        """End the master and its workers at once, as a power cut would."""
+        assert self.process
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(timeout=30)
+
     @contextmanager
-    def started(self) -> Iterator["Server"]:
-        self.start()
+    def started(
+        self, command: Sequence[str] = (*SCIM_SERVER, "serve"), directory: Path | None = None
+    ) -> Iterator["Server"]:
         try:
+            self.start(command, directory)
             yield self
         finally:
             if self.process and self.process.poll() is None:

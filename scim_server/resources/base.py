@@ -77,6 +77,8 @@ class Resources:
     body_limit = RESOURCE_BYTES
     reference_paths: tuple[str, ...] = ()
     """Attributes that point to other resources and are kept as rows."""
+    kept_elsewhere: tuple[str, ...] = ()
+    """Attributes that are never in the stored document, so that they need not be kept out of answers."""
     slots: tuple[template.Slot, ...] = (template.Slot("t", ()),)
 
     def __init__(self, shared: Shared, name: str) -> None:
@@ -87,7 +89,10 @@ class Resources:
         self.references = tuple(self.attribute(path) for path in self.reference_paths)
         self.parts: dict[str, Part] = self.read_along()
         self._slots = {slot.letter: slot for slot in self.slots}
-        self._hides = any(a.returned in ("request", "never") for a in self.resource_type.by_path.values())
+        self._hides = any(
+            a.returned in ("request", "never") and a.path not in self.kept_elsewhere
+            for a in self.resource_type.by_path.values()
+        )
 
     def attribute(self, path: str) -> Attribute:
         return self.resource_type.by_path[path.lower()]

@@ -24,6 +24,7 @@ _hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 class Users(Resources):
     """Users (RFC 7643 sections 4.1 and 4.3) with the account extension."""
 
+    kept_elsewhere = ("password",)
     slots = (Slot("m", (ENTERPRISE, "manager")), Slot("a", (ACCOUNT,)), Slot("t", ()))
 
     def read_along(self) -> dict[str, Part]:

@@ -58,8 +58,8 @@ class Enclosing:
             f" ON m.target = up.key AND m.attribute = {members}) SELECT {_CONCATENATED} FROM ("
             f"SELECT CASE WHEN EXISTS (SELECT 1 FROM reference d WHERE d.source = g.key AND d.attribute = {members}"
             f" AND d.target = r.key) THEN 'direct' ELSE 'indirect' END {_SEPARATOR} g.id {_SEPARATOR}"
-            f" coalesce(g.display, '') AS entry FROM up JOIN resource g ON g.key = up.key UNION "
-            f"SELECT 'of' {_SEPARATOR} s.id {_SEPARATOR} coalesce(s.display, '') FROM up JOIN reference m"
+            f" coalesce(g.display, '') AS entry FROM up JOIN resource g ON g.key = up.key UNION ALL "
+            f"SELECT DISTINCT 'of' {_SEPARATOR} s.id {_SEPARATOR} coalesce(s.display, '') FROM up JOIN reference m"
             f" ON m.source = up.key AND m.attribute = {granted} JOIN resource s ON s.key = m.target))"
         )
 

@@ -69,8 +69,9 @@ def json_values(keys: st.SearchStrategy[str] | None = None, leaves: int = 15) ->
         | st.floats(allow_nan=False, allow_infinity=False)
         | texts(max_size=8)
     )
+    known = names() if keys is None else keys
     return st.recursive(
         simple,
-        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(keys or names(), inner, max_size=4),
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(known, inner, max_size=4),
         max_leaves=leaves,
     )

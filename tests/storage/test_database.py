@@ -1,0 +1,116 @@
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from scim_server.storage.database import Database, DatabaseError, open_prepared, path_in
+
+
+@pytest.fixture
+def counter(tmp_path: Path) -> Database:
+    database = Database(f"sqlite:///{tmp_path / 'x.db'}")
+    database.run("CREATE TABLE counter (n INTEGER)")
+    database.run("INSERT INTO counter VALUES (0)")
+    return database
+
+
+def test_acknowledged_writes_are_synced_to_the_disk(counter: Database) -> None:
+    pragmas = {name: counter.row(f"PRAGMA {name}") for name in ("journal_mode", "synchronous", "secure_delete")}
+    assert pragmas == {"journal_mode": ("wal",), "synchronous": (2,), "secure_delete": (0,)}
+
+
+def test_a_failed_transaction_leaves_nothing(counter: Database) -> None:
+    with pytest.raises(ZeroDivisionError), counter.transaction():
+        counter.run("UPDATE counter SET n = 5")
+        raise ZeroDivisionError
+    assert counter.row("SELECT n FROM counter") == (0,)
+    with counter.transaction():
+        counter.run("UPDATE counter SET n = 6")
+    assert counter.row("SELECT n FROM counter") == (6,)
+
+
+def test_writers_of_threads_and_processes_queue(counter: Database) -> None:
+    program = (
+        "import sys\n"
+        "from scim_server.storage.database import Database\n"
+        "database = Database(sys.argv[1])\n"
+        "for _ in range(40):\n"
+        "    with database.transaction():\n"
+        "        (n,) = database.row('SELECT n FROM counter')\n"
+        "        database.run('UPDATE counter SET n = ?', (n + 1,))\n"
+    )
+    url = f"sqlite:///{counter.path}"
+    processes = [subprocess.Popen([sys.executable, "-c", program, url]) for _ in range(3)]
+
+    def write() -> None:
+        for _ in range(20):
+            with counter.transaction():
+                (n,) = counter.row("SELECT n FROM counter") or (0,)
+                counter.run("UPDATE counter SET n = ?", (n + 1,))
+        counter.close()
+
+    threads = [threading.Thread(target=write) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [process.wait(60) for process in processes] == [0, 0, 0]
+    assert counter.row("SELECT n FROM counter") == (3 * 40 + 3 * 20,)
+
+
+def test_a_forked_process_does_not_share_the_lock_of_its_parent(counter: Database) -> None:
+    with counter.transaction():
+        pass
+    counter.close()
+    child = os.fork()
+    if child == 0:
+        try:
+            with counter.transaction():
+                counter.run("UPDATE counter SET n = n + 1")
+        finally:
+            os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    with counter.transaction():
+        assert counter.row("SELECT n FROM counter") == (1,)
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "mysql://x/y", "x.db", "sqlite:///a?b=c", ""])
+def test_another_url_is_refused(url: str) -> None:
+    with pytest.raises(DatabaseError, match="must be sqlite:////absolute"):
+        path_in(url)
+
+
+def test_three_slashes_are_relative_and_four_absolute() -> None:
+    assert path_in("sqlite:///x/y.db") == Path("x/y.db")
+    assert path_in("sqlite:////x/y.db") == Path("/x/y.db")
+
+
+def test_a_database_must_be_prepared_and_up_to_date(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'x.db'}"
+    with pytest.raises(DatabaseError, match="run scim-server init"):
+        open_prepared(url)
+    assert not (tmp_path / "x.db").exists()
+    database = Database(url)
+    applied = database.upgrade()
+    assert applied == database.applied()
+    assert database.upgrade() == []
+    assert (tmp_path / "x.db").stat().st_mode & 0o777 == 0o600
+    open_prepared(url).close()
+    database.run("DELETE FROM schema_migration WHERE name = ?", (applied[-1],))
+    database.run("INSERT INTO schema_migration (name, applied) VALUES ('0000_other', '2026-01-01')")
+    with pytest.raises(DatabaseError, match=f"lacks {applied[-1]}; run scim-server db upgrade"):
+        open_prepared(url)
+
+
+def test_a_resource_type_keeps_its_number(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'x.db'}")
+    database.upgrade()
+    first = database.type_numbers(["User", "Group"])
+    second = database.type_numbers(["Device", "Group", "User"])
+    assert len(set(second.values())) == 3
+    assert {name: second[name] for name in first} == first
+    with pytest.raises(DatabaseError, match="at most 63"):
+        database.type_numbers([f"T{number}" for number in range(64)])

@@ -1,0 +1,437 @@
+"""The command line, as an administrator meets it: real processes, their output and their exit status."""
+
+import json
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+from scim_server import __version__
+from scim_server.protocol.schema import Registry
+from scim_server.storage.database import Database
+from scim_server.tokens import default_scopes, scope_names
+from tests.releases import later_release
+from tests.server import Server
+
+Result = CompletedProcess[str]
+TOKEN = re.compile(r"scim_[0-9A-Za-z]+_[0-9A-Za-z]+\n")
+
+
+@pytest.fixture(scope="module")
+def ready(tmp_path_factory: pytest.TempPathFactory) -> Server:
+    """An initialised server that nobody starts, for commands that do not disturb each other."""
+    return Server(tmp_path_factory.mktemp("ready")).initialised()
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Server:
+    """A server that was not initialised."""
+    return Server(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def two_tenants(ready: Server) -> Server:
+    """The initialised server with a second tenant."""
+    done = ready.command(
+        "tenant", "create", "acme", "--company", "株式会社　例", "--time-zone", "Asia/Tokyo", "--language=ja"
+    )
+    assert done.returncode == 0, done.stderr
+    return ready
+
+
+def assert_refused(done: Result, sentence: str) -> None:
+    """Assert that a command failed with one sentence on stderr and nothing else."""
+    assert (done.stderr, done.stdout, done.returncode) == (f"scim-server: {sentence}\n", "", 1)
+
+
+def assert_said(done: Result, output: str) -> None:
+    assert (done.stdout, done.stderr, done.returncode) == (output, "", 0)
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+class TestInit:
+    def test_it_says_what_it_made_and_can_be_repeated(self, fresh: Server) -> None:
+        data = fresh.settings.data_dir
+        migrations = "0001_initial"
+        last = "The server is initialised; scim-server serve starts it.\n"
+        assert_said(
+            fresh.command("init"),
+            f"Created the directory {data}.\n"
+            f"Created the server key {data}/secret.key.\n"
+            f"Prepared the database {data}/scim.db: {migrations}.\n"
+            'Created the tenant "default".\n' + last,
+        )
+        key = (data / "secret.key").read_bytes()
+        assert_said(fresh.command("init"), last)
+        assert (data / "secret.key").read_bytes() == key
+
+    def test_only_its_owner_can_read_what_it_made(self, ready: Server) -> None:
+        data = ready.settings.data_dir
+        assert mode(data) == 0o700
+        assert {path.name: mode(path) for path in data.iterdir()} == dict.fromkeys(
+            ["scim.db", "scim.db.lock", "secret.key"], 0o600
+        )
+
+    def test_it_makes_a_tenant_with_a_company_name_and_no_token(self, fresh: Server) -> None:
+        fresh.initialised()
+        shown = fresh.command("tenant", "show", "default").stdout
+        assert re.search(r"^company_name: \S", shown, re.MULTILINE)
+        assert_said(fresh.command("token", "list"), "")
+
+    def test_it_leaves_tenants_and_tokens_alone(self, fresh: Server) -> None:
+        fresh.initialised()
+        fresh.command("tenant", "set", "default", "--company", "Example Company")
+        fresh.command("token", "create", "--name", "kept")
+        before = fresh.command("tenant", "show", "default").stdout, fresh.command("token", "list").stdout
+        fresh.initialised()
+        assert (fresh.command("tenant", "show", "default").stdout, fresh.command("token", "list").stdout) == before
+
+    def test_it_makes_no_key_when_the_key_is_a_setting(self, tmp_path: Path) -> None:
+        secret = tmp_path / "secret"
+        secret.write_text("k" * 32)
+        server = Server(tmp_path, {"SCIM_SECRET_KEY_FILE": str(secret)}).initialised()
+        assert not server.settings.key_file.exists()
+        assert server.command("check").returncode == 0
+
+    def test_a_database_elsewhere_gets_its_directory(self, tmp_path: Path) -> None:
+        database = tmp_path / "else" / "where" / "accounts.db"
+        server = Server(tmp_path, {"SCIM_DATABASE_URL": f"sqlite:///{database.relative_to(tmp_path)}"}).initialised()
+        assert database.exists()
+        assert server.settings.key_file.exists()
+
+    def test_a_directory_that_cannot_be_made_is_one_sentence(self, fresh: Server) -> None:
+        fresh.settings.data_dir.write_text("a file")
+        data = fresh.settings.data_dir
+        assert_refused(fresh.command("init"), f"{data}: File exists.")
+
+    def test_a_file_that_is_no_database_is_one_sentence(self, fresh: Server) -> None:
+        fresh.settings.data_dir.mkdir()
+        (fresh.settings.data_dir / "scim.db").write_bytes(b"no database" * 100)
+        assert_refused(fresh.command("init"), "The database cannot be used: file is not a database.")
+
+    def test_a_broken_schema_is_one_sentence(self, tmp_path: Path) -> None:
+        (tmp_path / "schemas").mkdir()
+        (tmp_path / "schemas" / "device.json").write_text("[")
+        done = Server(tmp_path, {"SCIM_SCHEMA_DIR": str(tmp_path / "schemas")}).command("init")
+        assert done.returncode == 1
+        assert re.fullmatch(r"scim-server: device\.json is not JSON: .+\n", done.stderr)
+        assert not (tmp_path / "data").exists()
+
+
+class TestServe:
+    def test_it_refuses_a_database_that_was_not_initialised(self, tmp_path: Path) -> None:
+        server = Server(tmp_path, {"SCIM_SECRET_KEY": "k" * 32})
+        database = server.settings.data_dir / "scim.db"
+        sentence = f"The database {database} is not initialised; run scim-server init."
+        assert_refused(server.command("serve"), sentence)
+        server.settings.data_dir.mkdir()
+        database.touch()
+        assert_refused(server.command("serve"), sentence)
+
+    def test_it_refuses_a_database_of_an_earlier_release_until_it_is_upgraded(
+        self, fresh: Server, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        fresh.initialised()
+        monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+        release = later_release(fresh.directory / "release")
+        later = Server(fresh.directory, {"PYTHONPATH": str(release)})
+        database = later.settings.data_dir / "scim.db"
+        sentence = f"The database {database} lacks 9999_later; run scim-server db upgrade."
+        assert_refused(later.command("serve"), sentence)
+        assert_refused(later.command("token", "list"), sentence)
+        assert_said(later.command("db", "status"), "applied  0001_initial\npending  9999_later\n")
+        assert_said(later.command("db", "upgrade"), "Applied 9999_later.\n")
+        with later.started():
+            pass
+        assert_said(later.command("db", "upgrade"), "The database is up to date.\n")
+
+    def test_it_refuses_a_missing_key(self, fresh: Server) -> None:
+        fresh.initialised()
+        key = fresh.settings.key_file
+        key.unlink()
+        assert_refused(fresh.command("serve"), f"There is no key file {key}; run scim-server init.")
+
+    def test_it_refuses_a_damaged_key(self, fresh: Server) -> None:
+        fresh.initialised()
+        key = fresh.settings.key_file
+        key.write_bytes(key.read_bytes()[:20])
+        sentence = f"The key file {key} is damaged: restore it, or remove it and make new tokens."
+        assert_refused(fresh.command("serve"), sentence)
+        assert_refused(fresh.command("init"), sentence)
+
+    @pytest.mark.parametrize(
+        ("arguments", "sentence"),
+        [
+            (["--bind", "8080"], "SCIM_BIND must be HOST:PORT, such as 127.0.0.1:8080."),
+            (["--workers", "0"], "SCIM_WORKERS must be a whole number from 1 to 64."),
+        ],
+    )
+    def test_its_options_are_as_strict_as_the_settings(
+        self, ready: Server, arguments: list[str], sentence: str
+    ) -> None:
+        assert_refused(ready.command("serve", *arguments), sentence)
+
+
+class TestSettings:
+    @pytest.mark.parametrize(
+        "command", [["init"], ["serve"], ["check"], ["tenant", "list"], ["token", "list"], ["db", "status"]]
+    )
+    def test_a_wrong_value_stops_every_command_with_one_sentence(self, fresh: Server, command: list[str]) -> None:
+        fresh.environment["SCIM_WORKERS"] = "many"
+        assert_refused(fresh.command(*command), "SCIM_WORKERS must be a whole number from 1 to 64.")
+        assert not fresh.settings.data_dir.exists()
+
+    def test_an_unknown_name_is_warned_about_once(self, ready: Server) -> None:
+        server = Server(ready.directory, {"SCIM_WORKER": "4"})
+        for command in (["check"], ["token", "create", "--name", "warned", "--tenant", "default"]):
+            done = server.command(*command)
+            assert done.returncode == 0
+            warning = "scim-server: warning: SCIM_WORKER is not a setting and has no effect.\n"
+            assert done.stderr.count(warning) == 1
+            assert "SCIM_WORKER=" not in done.stdout
+
+    def test_check_shows_every_setting_and_masks_the_key(self, ready: Server) -> None:
+        key = "do-not-show-this-key-to-anybody-at-all"
+        server = Server(ready.directory, {"SCIM_SECRET_KEY": key, "SCIM_BASE_URL": "https://scim.example.com/scim/v2"})
+        done = server.command("check")
+        assert done.returncode == 0
+        assert key not in done.stdout + done.stderr
+        assert done.stdout.splitlines() == [
+            f"SCIM_DATA_DIR={ready.settings.data_dir}",
+            f"SCIM_DATABASE_URL=sqlite:///{ready.settings.data_dir}/scim.db",
+            "SCIM_BASE_URL=https://scim.example.com/scim/v2",
+            f"SCIM_BIND={server.settings.bind}",
+            "SCIM_WORKERS=2",
+            "SCIM_THREADS=4",
+            "SCIM_SCHEMA_DIR=",
+            "SCIM_PUBLIC_DISCOVERY=true",
+            "SCIM_LOG_LEVEL=info",
+            "SCIM_SECRET_KEY=********",
+        ]
+        assert done.stderr == "The server can start.\n"
+
+    def test_check_tells_when_the_server_could_not_start(self, fresh: Server) -> None:
+        done = fresh.command("check")
+        assert done.returncode == 1
+        assert done.stderr == f"scim-server: There is no key file {fresh.settings.key_file}; run scim-server init.\n"
+        assert "SCIM_WORKERS=2\n" in done.stdout
+
+    def test_the_version_and_the_help_need_no_settings(self, fresh: Server) -> None:
+        fresh.environment["SCIM_WORKERS"] = "many"
+        assert_said(fresh.command("--version"), f"scim-server, version {__version__}\n")
+        shown = fresh.command("-h").stdout
+        assert all(name in shown for name in ("init", "serve", "check", "tenant", "token", "db"))
+
+
+class TestTenant:
+    def test_one_is_created_shown_and_listed(self, two_tenants: Server) -> None:
+        assert_said(
+            two_tenants.command("tenant", "show", "acme"),
+            "number: 2\nname: acme\ncompany_name: 株式会社　例\ntime_zone: Asia/Tokyo\nlanguage: ja\n"
+            "policies: group_name_unique\n",
+        )
+        assert_said(two_tenants.command("tenant", "list"), "default\nacme\n")
+
+    def test_what_is_set_changes_and_the_rest_stays(self, fresh: Server) -> None:
+        fresh.initialised()
+        before = fresh.command("tenant", "show", "default").stdout
+        assert "time_zone: UTC\nlanguage: en\n" in before
+        after = before.replace("UTC", "Europe/Berlin")
+        assert_said(fresh.command("tenant", "set", "default", "--time-zone", "Europe/Berlin"), after)
+        after = after.replace("Default Company", "Example Company").replace("language: en", "language: ja")
+        assert_said(
+            fresh.command("tenant", "set", "default", "--company", "Example Company", "--language", "ja"), after
+        )
+        assert_said(fresh.command("tenant", "show", "default"), after)
+
+    @pytest.mark.parametrize("name", ["", "Acme", "a b", "-a", "a-", "a.b", "ä", "a\n", "a" * 64])
+    def test_a_bad_name_is_refused(self, ready: Server, name: str) -> None:
+        assert_refused(
+            ready.command("tenant", "create", "--company", "Example Company", "--", name),
+            "A tenant's name has 1 to 63 characters: a-z, 0-9 and - within.",
+        )
+
+    @pytest.mark.parametrize(
+        ("options", "sentence"),
+        [
+            (["--company", " "], "The company name must not be empty."),
+            (["--company", "a\nb"], "The company name contains the character U+000A, which is not allowed."),
+            (["--company", "caf\udce9"], "The company name contains the character U+DCE9, which is not allowed."),
+            (
+                ["--company", "Example", "--time-zone", "Tokyo"],
+                "Tokyo is not a time zone; an example is Asia/Tokyo.",
+            ),
+            (
+                ["--company", "Example", "--time-zone", "../etc/passwd"],
+                "../etc/passwd is not a time zone; an example is Asia/Tokyo.",
+            ),
+            (["--company", "Example", "--language", "de"], "The language must be one of en, ja."),
+        ],
+    )
+    def test_bad_values_are_refused_on_create_and_set(self, ready: Server, options: list[str], sentence: str) -> None:
+        assert_refused(ready.command("tenant", "create", "unmade", *options), sentence)
+        assert_refused(ready.command("tenant", "set", "default", *options), sentence)
+        assert_refused(ready.command("tenant", "show", "unmade"), "There is no tenant unmade.")
+
+    def test_a_name_that_is_taken_is_refused(self, ready: Server) -> None:
+        assert_refused(
+            ready.command("tenant", "create", "default", "--company", "Example"), "There is a tenant default already."
+        )
+
+    def test_an_unknown_tenant_and_nothing_to_set_are_refused(self, ready: Server) -> None:
+        assert_refused(ready.command("tenant", "set", "nobody", "--language", "ja"), "There is no tenant nobody.")
+        assert_refused(
+            ready.command("tenant", "set", "default"), "Nothing to set; give --company, --time-zone or --language."
+        )
+
+    def test_a_company_is_required(self, ready: Server) -> None:
+        done = ready.command("tenant", "create", "unmade")
+        assert done.returncode == 2
+        assert "Missing option '--company'" in done.stderr
+
+
+def tokens_of(server: Server, *arguments: str) -> list[dict[str, str]]:
+    done = server.command("token", "list", "--json", *arguments)
+    assert (done.stderr, done.returncode) == ("", 0)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+class TestToken:
+    @pytest.fixture
+    def database(self, ready: Server) -> Iterator[Database]:
+        with closing(Database(ready.settings.database_url)) as database:
+            yield database
+
+    def test_only_the_token_goes_to_standard_output(self, fresh: Server, registry: Registry) -> None:
+        fresh.initialised()
+        done = fresh.command("token", "create", "--name", "okta")
+        scopes = " ".join(default_scopes(registry))
+        assert TOKEN.fullmatch(done.stdout)
+        assert done.stderr == f"Token for the tenant default, 365 days, scopes {scopes}:\n"
+        assert done.returncode == 0
+        (listed,) = tokens_of(fresh)
+        assert listed["id"] == done.stdout.split("_")[1]
+        assert listed["name"] == "okta"
+        assert listed["tenant"] == "default"
+        assert listed["state"] == "active"
+        assert listed["last_used"] is None
+        assert listed["scopes"] == scopes
+
+    def test_the_default_may_do_what_provisioning_needs_and_no_more(self, registry: Registry) -> None:
+        assert {"admin", "csv", "administrators"} == set(scope_names(registry)) - set(default_scopes(registry))
+
+    def test_a_tenant_must_be_named_when_there_are_several(self, two_tenants: Server) -> None:
+        assert_refused(
+            two_tenants.command("token", "create", "--name", "x"),
+            "Name a tenant with --tenant; there are 2: default, acme.",
+        )
+        assert_refused(
+            two_tenants.command("token", "create", "--name", "x", "--tenant", "nobody"), "There is no tenant nobody."
+        )
+        assert two_tenants.command("token", "create", "--name", "named", "--tenant", "acme").returncode == 0
+        assert [token["name"] for token in tokens_of(two_tenants, "--tenant", "acme")] == ["named"]
+        assert {token["tenant"] for token in tokens_of(two_tenants, "--tenant", "default")} <= {"default"}
+        assert_refused(two_tenants.command("token", "list", "--tenant", "nobody"), "There is no tenant nobody.")
+
+    @pytest.mark.parametrize(
+        ("given", "held"),
+        [
+            (["users:read"], "users:read"),
+            (["groups:*", "bulk"], "groups:read groups:write bulk"),
+            (["services:write", "services:*", "services:write"], "services:write services:read"),
+            (["admin"], "admin"),
+        ],
+    )
+    def test_scopes_are_what_was_asked_for(self, ready: Server, given: list[str], held: str) -> None:
+        options = [option for scope in given for option in ("--scope", scope)]
+        done = ready.command("token", "create", "--name", "scoped", "--tenant", "default", *options)
+        (id,) = re.findall(r"^scim_(\w+?)_", done.stdout)
+        assert next(token["scopes"] for token in tokens_of(ready) if token["id"] == id) == held
+
+    @pytest.mark.parametrize("scope", ["", "*", ":*", "users", "users:", "users:delete", "Users:read", "admin:*"])
+    def test_an_unknown_scope_is_refused_and_the_known_ones_named(
+        self, ready: Server, registry: Registry, scope: str
+    ) -> None:
+        names = ", ".join(scope_names(registry))
+        assert_refused(
+            ready.command("token", "create", "--name", "x", "--tenant", "default", "--scope", scope),
+            f"There is no scope {scope}; the scopes are {names}.",
+        )
+
+    @pytest.mark.parametrize(
+        ("name", "sentence"),
+        [
+            (" ", "The token needs a name."),
+            ("a\nb", "The token's name contains the character U+000A, which is not allowed."),
+        ],
+    )
+    def test_a_bad_name_is_refused(self, ready: Server, name: str, sentence: str) -> None:
+        assert_refused(ready.command("token", "create", "--name", name, "--tenant", "default"), sentence)
+
+    def test_it_expires_after_the_days_that_were_given(self, ready: Server, database: Database) -> None:
+        done = ready.command("token", "create", "--name", "short", "--tenant", "default", "--expires", "7")
+        assert TOKEN.fullmatch(done.stdout)
+        assert ", 7 days, " in done.stderr
+        (days,) = database.row("SELECT julianday(expires) - julianday(created) FROM token WHERE name = 'short'")
+        assert round(days, 5) == 7
+
+    @pytest.mark.parametrize("days", ["0", "-1", "3651", "soon"])
+    def test_a_bad_number_of_days_is_refused(self, ready: Server, days: str) -> None:
+        done = ready.command("token", "create", "--name", "x", "--expires", days)
+        assert (done.stdout, done.returncode) == ("", 2)
+        assert "Invalid value for '--expires'" in done.stderr
+
+    def test_the_list_never_shows_a_secret(self, ready: Server) -> None:
+        token = ready.command("token", "create", "--name", "secret", "--tenant", "default").stdout.strip()
+        digests = list(_digests(ready))
+        for shown in (ready.command("token", "list").stdout, ready.command("token", "list", "--json").stdout):
+            assert token.split("_")[1] in shown
+            assert token.split("_")[2] not in shown
+            assert not any(digest in shown for digest in digests)
+
+    def test_the_list_tells_active_from_revoked_and_expired(self, fresh: Server) -> None:
+        fresh.initialised()
+        for name in ("active", "revoked", "expired"):
+            fresh.command("token", "create", "--name", name)
+        ids = {token["name"]: token["id"] for token in tokens_of(fresh)}
+        done = fresh.command("token", "revoke", ids["revoked"])
+        assert (done.stdout, done.stderr, done.returncode) == ("", f"Revoked {ids['revoked']}.\n", 0)
+        with closing(sqlite3.connect(fresh.settings.data_dir / "scim.db")) as database, database:
+            database.execute("UPDATE token SET expires = '2020-01-01T00:00:00.000' WHERE name = 'expired'")
+        listed = tokens_of(fresh)
+        assert all(token["name"] == token["state"] for token in listed)
+        lines = fresh.command("token", "list").stdout.splitlines()
+        assert [line.split("  ")[:4] for line in lines] == [
+            [token["id"], "default", token["name"], token["state"]] for token in listed
+        ]
+
+    def test_what_cannot_be_revoked_is_refused(self, ready: Server) -> None:
+        token = ready.command("token", "create", "--name", "gone", "--tenant", "default").stdout
+        id = token.split("_")[1]
+        assert ready.command("token", "revoke", id).returncode == 0
+        assert_refused(ready.command("token", "revoke", id), f"There is no token {id} that could be revoked.")
+        assert_refused(ready.command("token", "revoke", "x"), "There is no token x that could be revoked.")
+
+
+def _digests(server: Server) -> Iterator[str]:
+    with closing(sqlite3.connect(server.settings.data_dir / "scim.db")) as database:
+        yield from (digest for (digest,) in database.execute("SELECT digest FROM token"))
+
+
+class TestDb:
+    def test_status_shows_what_was_applied(self, ready: Server) -> None:
+        assert_said(ready.command("db", "status"), "applied  0001_initial\n")
+        assert_said(ready.command("db", "upgrade"), "The database is up to date.\n")
+
+    def test_without_a_database_nothing_is_made(self, fresh: Server) -> None:
+        database = fresh.settings.data_dir / "scim.db"
+        assert_said(fresh.command("db", "status"), "pending  everything: run scim-server init\n")
+        assert_refused(fresh.command("db", "upgrade"), f"There is no database {database}; run scim-server init.")
+        assert not fresh.settings.data_dir.exists()
