@@ -12,7 +12,7 @@ except ConfigError as error:
 bind = _settings.bind
 workers = _settings.workers
 threads = _settings.threads
-worker_class = "gthread"
+worker_class = "scim_server.web.worker.Worker"
 wsgi_app = "scim_server.app:create_app()"
 keepalive = 75
 graceful_timeout = 30

@@ -114,7 +114,9 @@ class TestInit:
     def test_a_file_that_is_no_database_is_one_sentence(self, fresh: Server) -> None:
         fresh.settings.data_dir.mkdir()
         (fresh.settings.data_dir / "scim.db").write_bytes(b"no database" * 100)
-        assert_refused(fresh.command("init"), "The database cannot be used: file is not a database.")
+        done = fresh.command("init")
+        assert done.returncode == 1
+        assert done.stderr == "scim-server: The database cannot be used: file is not a database.\n"
 
     def test_a_broken_schema_is_one_sentence(self, tmp_path: Path) -> None:
         (tmp_path / "schemas").mkdir()
@@ -180,9 +182,7 @@ class TestServe:
 
 
 class TestSettings:
-    @pytest.mark.parametrize(
-        "command", [["init"], ["serve"], ["check"], ["tenant", "list"], ["token", "list"], ["db", "status"]]
-    )
+    @pytest.mark.parametrize("command", [["init"], ["serve"], ["check"], ["token", "list"]])
     def test_a_wrong_value_stops_every_command_with_one_sentence(self, fresh: Server, command: list[str]) -> None:
         fresh.environment["SCIM_WORKERS"] = "many"
         assert_refused(fresh.command(*command), "SCIM_WORKERS must be a whole number from 1 to 64.")
@@ -245,51 +245,29 @@ class TestTenant:
         assert "time_zone: UTC\nlanguage: en\n" in before
         after = before.replace("UTC", "Europe/Berlin")
         assert_said(fresh.command("tenant", "set", "default", "--time-zone", "Europe/Berlin"), after)
-        after = after.replace("Default Company", "Example Company").replace("language: en", "language: ja")
-        assert_said(
-            fresh.command("tenant", "set", "default", "--company", "Example Company", "--language", "ja"), after
-        )
         assert_said(fresh.command("tenant", "show", "default"), after)
 
-    @pytest.mark.parametrize("name", ["", "Acme", "a b", "-a", "a-", "a.b", "ä", "a\n", "a" * 64])
-    def test_a_bad_name_is_refused(self, ready: Server, name: str) -> None:
-        assert_refused(
-            ready.command("tenant", "create", "--company", "Example Company", "--", name),
-            "A tenant's name has 1 to 63 characters: a-z, 0-9 and - within.",
-        )
-
     @pytest.mark.parametrize(
-        ("options", "sentence"),
+        ("arguments", "sentence"),
         [
-            (["--company", " "], "The company name must not be empty."),
-            (["--company", "a\nb"], "The company name contains the character U+000A, which is not allowed."),
-            (["--company", "caf\udce9"], "The company name contains the character U+DCE9, which is not allowed."),
+            (["create", "Acme", "--company=Example"], "A tenant's name has 1 to 63 characters: a-z, 0-9 and - within."),
+            (["create", "default", "--company=Example"], "There is a tenant default already."),
             (
-                ["--company", "Example", "--time-zone", "Tokyo"],
-                "Tokyo is not a time zone; an example is Asia/Tokyo.",
+                ["create", "acme", "--company=caf\udce9"],
+                "The company name contains the character U+DCE9, which is not allowed.",
             ),
-            (
-                ["--company", "Example", "--time-zone", "../etc/passwd"],
-                "../etc/passwd is not a time zone; an example is Asia/Tokyo.",
-            ),
-            (["--company", "Example", "--language", "de"], "The language must be one of en, ja."),
+            (["set", "default", "--company="], "The company name must not be empty."),
+            (["set", "default", "--time-zone=Tokyo"], "Tokyo is not a time zone; an example is Asia/Tokyo."),
+            (["set", "default", "--language=de"], "The language must be one of en, ja."),
+            (["set", "default"], "Nothing to set; give --company, --time-zone or --language."),
+            (["set", "nobody", "--language=ja"], "There is no tenant nobody."),
+            (["show", "nobody"], "There is no tenant nobody."),
         ],
     )
-    def test_bad_values_are_refused_on_create_and_set(self, ready: Server, options: list[str], sentence: str) -> None:
-        assert_refused(ready.command("tenant", "create", "unmade", *options), sentence)
-        assert_refused(ready.command("tenant", "set", "default", *options), sentence)
-        assert_refused(ready.command("tenant", "show", "unmade"), "There is no tenant unmade.")
-
-    def test_a_name_that_is_taken_is_refused(self, ready: Server) -> None:
-        assert_refused(
-            ready.command("tenant", "create", "default", "--company", "Example"), "There is a tenant default already."
-        )
-
-    def test_an_unknown_tenant_and_nothing_to_set_are_refused(self, ready: Server) -> None:
-        assert_refused(ready.command("tenant", "set", "nobody", "--language", "ja"), "There is no tenant nobody.")
-        assert_refused(
-            ready.command("tenant", "set", "default"), "Nothing to set; give --company, --time-zone or --language."
-        )
+    def test_what_cannot_be_is_refused_in_one_sentence(
+        self, ready: Server, arguments: list[str], sentence: str
+    ) -> None:
+        assert_refused(ready.command("tenant", *arguments), sentence)
 
     def test_a_company_is_required(self, ready: Server) -> None:
         done = ready.command("tenant", "create", "unmade")
@@ -324,9 +302,6 @@ class TestToken:
         assert listed["last_used"] is None
         assert listed["scopes"] == scopes
 
-    def test_the_default_may_do_what_provisioning_needs_and_no_more(self, registry: Registry) -> None:
-        assert {"admin", "csv", "administrators"} == set(scope_names(registry)) - set(default_scopes(registry))
-
     def test_a_tenant_must_be_named_when_there_are_several(self, two_tenants: Server) -> None:
         assert_refused(
             two_tenants.command("token", "create", "--name", "x"),
@@ -340,40 +315,22 @@ class TestToken:
         assert {token["tenant"] for token in tokens_of(two_tenants, "--tenant", "default")} <= {"default"}
         assert_refused(two_tenants.command("token", "list", "--tenant", "nobody"), "There is no tenant nobody.")
 
-    @pytest.mark.parametrize(
-        ("given", "held"),
-        [
-            (["users:read"], "users:read"),
-            (["groups:*", "bulk"], "groups:read groups:write bulk"),
-            (["services:write", "services:*", "services:write"], "services:write services:read"),
-            (["admin"], "admin"),
-        ],
-    )
-    def test_scopes_are_what_was_asked_for(self, ready: Server, given: list[str], held: str) -> None:
-        options = [option for scope in given for option in ("--scope", scope)]
-        done = ready.command("token", "create", "--name", "scoped", "--tenant", "default", *options)
-        (id,) = re.findall(r"^scim_(\w+?)_", done.stdout)
-        assert next(token["scopes"] for token in tokens_of(ready) if token["id"] == id) == held
+    def test_scopes_are_what_was_asked_for(self, ready: Server) -> None:
+        done = ready.command(
+            "token", "create", "--name=scoped", "--tenant=default", "--scope=groups:*", "--scope=bulk", "--scope=bulk"
+        )
+        assert done.stderr.endswith("scopes groups:read groups:write bulk:\n")
+        listed = {token["id"]: token["scopes"] for token in tokens_of(ready)}
+        assert listed[done.stdout.split("_")[1]] == "groups:read groups:write bulk"
 
-    @pytest.mark.parametrize("scope", ["", "*", ":*", "users", "users:", "users:delete", "Users:read", "admin:*"])
-    def test_an_unknown_scope_is_refused_and_the_known_ones_named(
-        self, ready: Server, registry: Registry, scope: str
-    ) -> None:
-        names = ", ".join(scope_names(registry))
+    def test_an_unknown_scope_is_refused_and_the_known_ones_named(self, ready: Server, registry: Registry) -> None:
         assert_refused(
-            ready.command("token", "create", "--name", "x", "--tenant", "default", "--scope", scope),
-            f"There is no scope {scope}; the scopes are {names}.",
+            ready.command("token", "create", "--name=x", "--tenant=default", "--scope=users:delete"),
+            f"There is no scope users:delete; the scopes are {', '.join(scope_names(registry))}.",
         )
 
-    @pytest.mark.parametrize(
-        ("name", "sentence"),
-        [
-            (" ", "The token needs a name."),
-            ("a\nb", "The token's name contains the character U+000A, which is not allowed."),
-        ],
-    )
-    def test_a_bad_name_is_refused(self, ready: Server, name: str, sentence: str) -> None:
-        assert_refused(ready.command("token", "create", "--name", name, "--tenant", "default"), sentence)
+    def test_a_token_needs_a_name(self, ready: Server) -> None:
+        assert_refused(ready.command("token", "create", "--name= ", "--tenant=default"), "The token needs a name.")
 
     def test_it_expires_after_the_days_that_were_given(self, ready: Server, database: Database) -> None:
         done = ready.command("token", "create", "--name", "short", "--tenant", "default", "--expires", "7")
@@ -382,9 +339,8 @@ class TestToken:
         (days,) = database.row("SELECT julianday(expires) - julianday(created) FROM token WHERE name = 'short'")
         assert round(days, 5) == 7
 
-    @pytest.mark.parametrize("days", ["0", "-1", "3651", "soon"])
-    def test_a_bad_number_of_days_is_refused(self, ready: Server, days: str) -> None:
-        done = ready.command("token", "create", "--name", "x", "--expires", days)
+    def test_a_bad_number_of_days_is_refused(self, ready: Server) -> None:
+        done = ready.command("token", "create", "--name", "x", "--expires", "0")
         assert (done.stdout, done.returncode) == ("", 2)
         assert "Invalid value for '--expires'" in done.stderr
 

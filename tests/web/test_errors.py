@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import httpx2
 import pytest
 
+from scim_server.storage.database import Database
 from tests.scim import ACCOUNT_USER, GROUP, USER, assert_scim_error, create_user
 from tests.server import Server
 
@@ -200,26 +201,47 @@ def test_a_strange_id_does_not_exist(http: httpx2.Client, id: str) -> None:
     assert_scim_error(http.delete(f"Users/{id}"), 404)
 
 
-def test_an_unexpected_failure_is_500_without_internals(http: httpx2.Client, server: Server) -> None:
+def test_an_unexpected_failure_is_500_without_internals(http: httpx2.Client, server: Server, database: Database) -> None:
     made = create_user(http)
-    import sqlite3
-
-    with sqlite3.connect(server.settings.database_url.removeprefix("sqlite:///")) as direct:
-        direct.execute(
-            "UPDATE body SET template = x'00' WHERE key = (SELECT key FROM resource WHERE id = ?)", (made["id"],)
-        )
-    detail = assert_scim_error(http.get(f"Users/{made['id']}"), 500)
+    with database.transaction():
+        database.run("UPDATE body SET template = x'00' WHERE key = (SELECT key FROM resource WHERE id = ?)", (made["id"],))
+    detail = assert_scim_error(http.get(f"Users/{made['id']}?attributes=userName"), 500)
     reference = detail.split()[-1].rstrip(".")
     assert reference in server.log.read_text()
     assert "Traceback" not in detail
 
 
-def test_a_request_that_is_no_http_is_refused_without_harm(http: httpx2.Client, server: Server) -> None:
+def send(server: Server, request: bytes) -> tuple[int, dict[str, str], dict[str, object]]:
+    """Send raw bytes and return status, headers and body of the answer."""
     host, port = server.settings.bind.split(":")
     with socket.create_connection((host, int(port)), timeout=10) as connection:
-        connection.sendall(b"NONSENSE\r\n\r\n")
-        assert b"400" in connection.recv(1000)
-    assert http.get("Users").status_code == 200
+        connection.sendall(request)
+        answer = b""
+        while chunk := connection.recv(65_536):
+            answer += chunk
+    head, _, body = answer.partition(b"\r\n\r\n")
+    first, *rest = head.decode().split("\r\n")
+    return int(first.split()[1]), dict(line.split(": ", 1) for line in rest), json.loads(body)
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "scim_type"),
+    [
+        (b"NONSENSE personal-data\r\n\r\n", 400, "invalidSyntax"),
+        (b"GET /scim/v2/Users HTTP/1.1\r\nHost: x\r\nbad header personal-data: x\r\n\r\n", 400, "invalidSyntax"),
+        (b"GET /scim/v2/Users?filter=" + b"personal-data" * 1000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414, None),
+        (b"GET /scim/v2/Users HTTP/1.1\r\nHost: x\r\nX-A: " + b"personal-data" * 9000 + b"\r\n\r\n", 431, None),
+    ],
+)
+def test_a_request_that_cannot_be_parsed_is_a_scim_error_that_repeats_nothing(
+    server: Server, request_: bytes, status: int, scim_type: str | None
+) -> None:
+    answered, headers, body = send(server, request_)
+    assert answered == status
+    assert headers["Content-Type"] == "application/scim+json"
+    assert body["status"] == str(status)
+    assert body.get("scimType") == scim_type
+    assert "personal-data" not in str(body) + server.log.read_text()
 
 
 def test_errors_are_json_whatever_the_client_accepts(http: httpx2.Client) -> None:

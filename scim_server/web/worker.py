@@ -1,0 +1,46 @@
+"""What is answered to a request that cannot even be parsed? A SCIM error, like everything else.
+
+gunicorn answers such requests itself, in HTML, and repeats what was sent, which may be personal data
+or a token, in the answer and in its log.
+"""
+
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException
+from gunicorn.util import write_nonblock
+from gunicorn.workers.gthread import ThreadWorker
+
+from scim_server.protocol.errors import ScimError
+from scim_server.web.errors import MEDIA_TYPE
+
+
+class Worker(ThreadWorker):  # type: ignore[misc]
+    """gunicorn's threaded worker with SCIM errors (RFC 7644 section 3.12)."""
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
+        """Answer a request that gunicorn could not parse, or that failed outside the application."""
+        error = _refusal(exc)
+        self.log.warning("a request was refused unread: %s (%s)", error.detail, type(exc).__name__)
+        body = orjson.dumps(error.body())
+        head = (
+            f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\nConnection: close\r\n"
+            f"Content-Type: {MEDIA_TYPE}\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        try:
+            write_nonblock(client, head.encode() + body)
+        except OSError:
+            self.log.debug("the client had gone before its refusal could be sent")
+
+
+def _refusal(exc: BaseException) -> ScimError:
+    match exc:
+        case LimitRequestLine():
+            return ScimError(414, "The URL is too long; a long filter goes into the body of POST …/.search.")
+        case LimitRequestHeaders():
+            return ScimError(431, "The request has too many or too long headers.")
+        case ParseException():
+            return ScimError(400, "The request is not valid HTTP.", "invalidSyntax")
+        case _:
+            return ScimError(500, "The server failed before it could read the request.")
