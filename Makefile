@@ -5,6 +5,8 @@ PYTHON = python3
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 BIN = .venv/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# setuptools warns about every editable installation.
+EDITABLE = PYTHONWARNINGS=ignore $(PIP) --no-deps --no-build-isolation --editable .
 COMPILE = CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe \
     --strip-extras --no-emit-options --no-emit-index-url --build-deps-for editable setup.cfg
 
@@ -57,10 +59,10 @@ clean: ## Remove everything that was made, except the data.
 
 .venv/.run: .venv/.python-$(VERSION) requirements.txt setup.cfg pyproject.toml
 	$(PIP) --require-hashes --requirement requirements.txt
-	$(PIP) --no-deps --no-build-isolation --editable .
+	$(EDITABLE)
 	@touch $@
 
 .venv/.dev: .venv/.python-$(VERSION) requirements-dev.txt setup.cfg pyproject.toml
 	$(PIP) --require-hashes --requirement requirements-dev.txt
-	$(PIP) --no-deps --no-build-isolation --editable .
+	$(EDITABLE)
 	@touch $@

@@ -7,12 +7,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import httpx2 as httpx
 
-from scim_server.config import Settings, read_settings
+from scim_server import tenants, tokens
+from scim_server.config import Settings, read_settings, server_key
+from scim_server.storage.database import Database
 
 SCIM_SERVER = (sys.executable, "-m", "scim_server")
 
@@ -40,10 +42,14 @@ class Server:
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run ``scim-server`` with this server's settings."""
+        return self.run([*SCIM_SERVER, *arguments])
+
+    def run(self, command: Sequence[str], directory: Path | None = None) -> subprocess.CompletedProcess[str]:
+        """Run any command with this server's settings."""
         return subprocess.run(
-            [*SCIM_SERVER, *arguments],
+            command,
             env=self._environment(),
-            cwd=self.directory,
+            cwd=directory or self.directory,
             capture_output=True,
             text=True,
             check=False,
@@ -54,6 +60,12 @@ class Server:
         done = self.command("init")
         assert done.returncode == 0, done.stderr
         return self
+
+    def token(self, *scopes: str, name: str = "test") -> str:
+        """Make a token of the only tenant."""
+        with closing(Database(self.settings.database_url)) as database:
+            tenant = tenants.find(database, None)
+            return tokens.create(database, server_key(self.settings), tenant, name, scopes, 1)
 
     def start(self, command: Sequence[str] = (*SCIM_SERVER, "serve"), directory: Path | None = None) -> None:
         """Start the server and wait until it answers."""
@@ -66,6 +78,11 @@ class Server:
                 stderr=log,
                 start_new_session=True,
             )
+        self.wait()
+
+    def wait(self) -> None:
+        """Wait until the server answers."""
+        assert self.process
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             assert self.process.poll() is None, self.log.read_text()

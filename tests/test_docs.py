@@ -34,7 +34,7 @@ def commands(group: click.Group, prefix: str) -> list[tuple[str, click.Command]]
     return found
 
 
-@pytest.mark.parametrize(("name", "command"), commands(main, "scim-server"), ids=lambda value: str(value))
+@pytest.mark.parametrize(("name", "command"), commands(main, "scim-server"), ids=str)
 def test_every_command_and_option_is_documented(name: str, command: click.Command) -> None:
     line = next((line for line in INSTALL.splitlines() if line.startswith("|") and f"`{name}" in line), None)
     assert line, name

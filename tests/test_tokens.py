@@ -98,14 +98,13 @@ class TestForm:
 
 
 class TestWhatIsKept:
-    def test_only_an_hmac_is_in_the_files(self, tmp_path: Path, database: Database, token: str) -> None:
+    def test_only_an_hmac_is_in_the_files(self, tmp_path: Path, token: str) -> None:
         kept = b"".join(path.read_bytes() for path in tmp_path.iterdir())
         assert id_of(token).encode() in kept
         assert hmac.new(KEY, token.encode(), hashlib.sha256).hexdigest().encode() in kept
         assert token.encode() not in kept
         assert token.split("_")[2][:10].encode() not in kept
         assert hashlib.sha256(token.encode()).hexdigest().encode() not in kept
-        database.close()
 
     @pytest.mark.parametrize(
         ("name", "sentence"),
@@ -162,7 +161,7 @@ class TestPrincipal:
 
     @pytest.mark.parametrize("id", ["", "x", "%", "000000000000"])
     def test_what_does_not_exist_cannot_be_revoked(self, database: Database, token: str, id: str) -> None:
-        with pytest.raises(TokenError, match=f"^There is no token {id} that could be revoked.$"):
+        with pytest.raises(TokenError, match=rf"^There is no token {id} that could be revoked\.$"):
             tokens.revoke(database, id)
         tokens.revoke(database, id_of(token))
         with pytest.raises(TokenError, match="that could be revoked"):
@@ -229,8 +228,7 @@ class TestLastUse:
 
     def last_used(self, database: Database, token: str) -> str | None:
         row = database.row("SELECT last_used FROM token WHERE id = ?", (id_of(token),))
-        assert row
-        return row[0]
+        return row and row[0]
 
     def test_it_is_written_once_a_minute_at_most(
         self,
@@ -241,17 +239,18 @@ class TestLastUse:
         time: SimpleNamespace,
     ) -> None:
         assert authenticator.principal(token)
-        first = self.last_used(database, token)
-        assert first
+        assert self.last_used(database, token)
         for _ in range(100):
             assert authenticator.principal(token)
         time.passed += 59.9
         assert authenticator.principal(token)
         assert self.writes(statements) == 1
+        database.run("UPDATE token SET last_used = NULL")
+        statements.clear()
         time.passed += 0.1
         assert authenticator.principal(token)
-        assert self.writes(statements) == 2
-        assert (self.last_used(database, token) or "") > first
+        assert self.writes(statements) == 1
+        assert self.last_used(database, token)
 
     def test_a_refused_token_leaves_no_trace(
         self, database: Database, token: str, authenticator: Authenticator, statements: list[str]

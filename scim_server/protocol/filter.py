@@ -54,6 +54,13 @@ class Element:
 
 
 @dataclass(frozen=True, slots=True)
+class Constant:
+    """What a condition on an attribute that the resource type lacks comes to (section 3.4.2.1)."""
+
+    value: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Not:
     child: "Node"
 
@@ -68,7 +75,7 @@ class Or:
     children: tuple["Node", ...]
 
 
-Node = Present | Compare | Element | Not | And | Or
+Node = Present | Compare | Element | Constant | Not | And | Or
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +113,7 @@ class _Tokens:
     def __iter__(self) -> Iterator[Token]:
         if len(self.text) > FILTER_LENGTH:
             raise invalid_filter(f"The filter is longer than {FILTER_LENGTH} characters.")
-        check_text(self.text, "The filter")
+        _check_text(self.text)
         position = 0
         text = self.text.rstrip(" \t\r\n")
         while position < len(text):
@@ -149,11 +156,9 @@ class _Tokens:
             return "NUMBER", _Literal(_number(lexeme))
         if kind == "string":
             try:
-                return "COMP_VALUE", _Literal(check_text(json.loads(lexeme), "A filter's operand"))
+                return "COMP_VALUE", _Literal(_check_text(json.loads(lexeme)))
             except json.JSONDecodeError:
                 raise invalid_filter(f"The string at position {at + 1} of the filter is not a JSON string.") from None
-            except ScimError as error:
-                raise invalid_filter(error.detail) from None
         raise invalid_filter(
             f"At position {at + 1} of the filter a value is expected: a string in double quotes, a number,"
             " true, false or null."
@@ -187,6 +192,13 @@ class _Tokens:
         tokens = [("SCHEMA_URI", uri)] if uri else []
         tokens.append(("ATTRNAME", name))
         return [*tokens, ("SUBATTR", sub[1:])] if sub else tokens
+
+
+def _check_text(text: str) -> str:
+    try:
+        return check_text(text, "The filter")
+    except ScimError as error:
+        raise invalid_filter(error.detail) from None
 
 
 def _number(lexeme: str) -> int | float:
@@ -327,7 +339,9 @@ def _check_operator(attribute: Attribute, operator: str) -> None:
     ordered = attribute.type not in ("boolean", "binary")
     textual = attribute.type in ("string", "reference")
     if (operator in _ORDER_OPERATORS and not ordered) or (operator in _TEXT_OPERATORS and not textual):
-        raise invalid_filter(f"The operator {operator} does not fit {attribute.path}, which is of type {attribute.type}.")
+        raise invalid_filter(
+            f"The operator {operator} does not fit {attribute.path}, which is of type {attribute.type}."
+        )
 
 
 def _key(attribute: Attribute, operator: str, value: Any) -> str:

@@ -91,10 +91,12 @@ def project(
 def _trim(attribute: Attribute, value: Any, projection: Projection, supplied: frozenset[str]) -> Any:
     """Return the value without hidden sub-attributes, or None when nothing of it is shown."""
     path = attribute.path.lower()
-    on_request = attribute.returned == "request" and path in supplied and projection.included is None
+    paths = {path, attribute.urn.lower()}
+    named = projection.included is not None or bool(paths & projection.excluded)
+    on_request = attribute.returned == "request" and path in supplied and not named
     if not (projection.shows(attribute) or on_request):
         return None
-    whole = projection.included is None or bool({path, attribute.urn.lower()} & projection.included)
+    whole = projection.included is None or bool(paths & projection.included)
     if not attribute.sub_attributes or attribute.returned == "always":
         return value
     hidden = {sub.name for sub in attribute.sub_attributes if not _shows_sub(sub, projection, whole)}

@@ -66,16 +66,14 @@ def _filter(resource_type: ResourceType, text: str | None) -> filter.Node | None
 
 
 class _SearchRequest(Schema):
-    """The SearchRequest message (section 3.4.3); other members are ignored."""
+    """The SearchRequest message (section 3.4.3) without its nulls; other members are ignored."""
 
     class Meta:
         unknown = EXCLUDE
 
-    attributes = fields.List(fields.String(), load_default=None, allow_none=True)
-    excluded_attributes = fields.List(
-        fields.String(), load_default=None, allow_none=True, data_key="excludedAttributes"
-    )
-    filter = fields.String(load_default=None, allow_none=True)
+    attributes = fields.List(fields.String(), load_default=None)
+    excluded_attributes = fields.List(fields.String(), load_default=None, data_key="excludedAttributes")
+    filter = fields.String(load_default=None)
     start_index = fields.Integer(load_default=1, strict=True, data_key="startIndex")
     count = fields.Integer(load_default=DEFAULT_COUNT, strict=True)
 
@@ -90,7 +88,7 @@ def read_search(resource_type: ResourceType, body: Any) -> Query:
     if isinstance(body.get("startIndex"), str) or isinstance(body.get("count"), str):
         raise invalid_value("startIndex and count must be integers.")
     try:
-        given = _search_request.load(body)
+        given = _search_request.load({name: value for name, value in body.items() if value is not None})
     except ValidationError as error:
         wrong = ", ".join(sorted(str(name) for name in error.messages_dict))
         raise invalid_value(f"Of the SearchRequest, {wrong} has the wrong type.") from None

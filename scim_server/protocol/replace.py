@@ -24,9 +24,7 @@ def apply(resource_type: ResourceType, current: Mapping[str, Any], wanted: Mappi
     return {"schemas": schemas_in_use(resource_type, replaced), "id": current["id"], **replaced}
 
 
-def _members(
-    attributes: Iterable[Attribute], current: Mapping[str, Any], wanted: Mapping[str, Any]
-) -> dict[str, Any]:
+def _members(attributes: Iterable[Attribute], current: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
     kept: dict[str, Any] = {}
     for attribute in attributes:
         value = _value(attribute, current.get(attribute.name), wanted.get(attribute.name))

@@ -139,7 +139,7 @@ class ResourceType:
 
     @cached_property
     def by_path(self) -> dict[str, Attribute]:
-        """Every attribute and sub-attribute by lower-case path, core ones also URN-qualified (RFC 7644 section 3.10)."""
+        """Every attribute by lower-case path, core ones also URN-qualified (RFC 7644 section 3.10)."""
         found = {a.path.lower(): a for top in self.common.values() for a in top.walk()}
         for top in self.schema.attributes:
             for attribute in top.walk():
@@ -184,9 +184,7 @@ class Registry:
         self._variants: dict[frozenset[str], Registry] = {policies: self}
         self.policy_names = frozenset(sources.policies)
         edits = {
-            path.lower(): edit
-            for policy in sorted(policies)
-            for path, edit in sources.policies.get(policy, {}).items()
+            path.lower(): edit for policy in sorted(policies) for path, edit in sources.policies.get(policy, {}).items()
         }
         resource_types = sources.resource_types
         extensions = {str(e.get("schema")).lower() for r in resource_types for e in _extensions(r)}
@@ -207,7 +205,9 @@ class Registry:
         numbers: dict[int, str] = {}
         for attribute in new.by_path.values():
             if numbers.setdefault(attribute.number, attribute.path) != attribute.path:
-                raise SchemaError(f"{attribute.path} and {numbers[attribute.number]} share an index number; rename one.")
+                raise SchemaError(
+                    f"{attribute.path} and {numbers[attribute.number]} share an index number; rename one."
+                )
         self.resource_types[new.name] = new
 
     def under(self, policies: frozenset[str]) -> "Registry":
@@ -278,7 +278,7 @@ def _read(path: Path) -> Any:
         raise SchemaError(f"{path.name} is not JSON: {error}") from None
 
 
-def _stated(document: Mapping[str, Any], where: str, name: str, default: Any) -> Any:
+def _stated(document: Mapping[str, Any], where: str, name: str, *, default: Any) -> Any:
     """Return what a document states, or the default; both are of one JSON type."""
     value = document.get(name)
     if value is None:
@@ -290,7 +290,7 @@ def _stated(document: Mapping[str, Any], where: str, name: str, default: Any) ->
 
 def _items(document: Mapping[str, Any], where: str, name: str, kind: type) -> list[Any]:
     """Return the array that a document states, or an empty one; every item is of one JSON type."""
-    items: list[Any] = _stated(document, where, name, [])
+    items: list[Any] = _stated(document, where, name, default=[])
     if not all(type(item) is kind for item in items):
         raise SchemaError(f"{where}: each of {name} must be {_JSON_TYPES[kind]}.")
     return items
@@ -310,10 +310,12 @@ def _schema(
     if not isinstance(urn, str) or not urn.lower().startswith("urn:"):
         raise SchemaError(f"The schema {urn!r} has no URN as its id.")
     prefix = f"{urn}:" if urn.lower() in extensions else ""
-    edited = {path.removeprefix(f"{urn}:".lower()): e for path, e in edits.items() if path.startswith(f"{urn}:".lower())}
+    edited = {
+        path.removeprefix(f"{urn}:".lower()): e for path, e in edits.items() if path.startswith(f"{urn}:".lower())
+    }
     attributes = [_attribute(a, prefix, columns, edited) for a in _items(document, urn, "attributes", dict)]
     _check_names(attributes, urn)
-    name, description = _stated(document, urn, "name", urn), _stated(document, urn, "description", "")
+    name, description = _stated(document, urn, "name", default=urn), _stated(document, urn, "description", default="")
     return Schema(urn, name, description, tuple(attributes))
 
 
@@ -330,24 +332,24 @@ def _attribute(
     path = prefix + name
     document = {**document, **edits.get(name.lower(), {})}
     subs = [_attribute(s, f"{path}.", columns, {}) for s in _items(document, path, "subAttributes", dict)]
-    kind = _stated(document, path, "type", "string")
-    multi_valued = _stated(document, path, "multiValued", False)
+    kind = _stated(document, path, "type", default="string")
+    multi_valued = _stated(document, path, "multiValued", default=False)
     simple = kind != "complex" and not multi_valued
     attribute = Attribute(
         name=name,
         path=path,
         type=kind,
         multi_valued=multi_valued,
-        description=_stated(document, path, "description", ""),
-        required=_stated(document, path, "required", False),
-        case_exact=_stated(document, path, "caseExact", kind in ("reference", "binary")),
-        mutability=_stated(document, path, "mutability", "readWrite"),
-        returned=_stated(document, path, "returned", "default"),
-        uniqueness=_stated(document, path, "uniqueness", "none"),
+        description=_stated(document, path, "description", default=""),
+        required=_stated(document, path, "required", default=False),
+        case_exact=_stated(document, path, "caseExact", default=kind in ("reference", "binary")),
+        mutability=_stated(document, path, "mutability", default="readWrite"),
+        returned=_stated(document, path, "returned", default="default"),
+        uniqueness=_stated(document, path, "uniqueness", default="none"),
         canonical_values=tuple(_items(document, path, "canonicalValues", str)),
         reference_types=tuple(_items(document, path, "referenceTypes", str)),
         sub_attributes=tuple(subs),
-        unchecked=_stated(document, path, "unchecked", False),
+        unchecked=_stated(document, path, "unchecked", default=False),
         column=columns.get(path) if simple else None,
     )
     _check_attribute(attribute)
@@ -400,14 +402,15 @@ def _resource_type(
     reserved = {given.lower() for given in common}
     own = tuple(a for a in base.attributes if a.name.lower() not in reserved)
     extensions = tuple(
-        Extension(_known(e.get("schema"), schemas, name), _stated(e, name, "required", False))
+        Extension(_known(e.get("schema"), schemas, name), _stated(e, name, "required", default=False))
         for e in _extensions(document)
     )
     for attribute in (*own, *(a for e in extensions for a in e.schema.attributes)):
         if any(sub.multi_valued or sub.type == "complex" for sub in attribute.sub_attributes):
             raise SchemaError(f"{attribute.path}: a sub-attribute must be a single simple value.")
     schema = base if len(own) == len(base.attributes) else Schema(base.id, base.name, base.description, own)
-    return ResourceType(name, endpoint, _stated(document, name, "description", name), schema, extensions, common)
+    description = _stated(document, name, "description", default=name)
+    return ResourceType(name, endpoint, description, schema, extensions, common)
 
 
 def _known(urn: Any, schemas: Mapping[str, Schema], where: str) -> Schema:

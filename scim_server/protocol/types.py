@@ -61,7 +61,7 @@ def read_integer(value: Any) -> int:
     return int(_in_range(value))
 
 
-def _in_range(value: int | float) -> int | float:
+def _in_range(value: float) -> int | float:
     if isinstance(value, int) and not -_INTEGER_LIMIT <= value < _INTEGER_LIMIT:
         raise ValueError("must fit into 64 bits")
     return value
@@ -72,11 +72,13 @@ def read_date_time(value: Any) -> str:
 
     A value without an offset is taken as UTC.
     """
-    return date_time_key(value) + "Z"
+    seconds, _, fraction = date_time_key(value).partition(".")
+    fraction = fraction.rstrip("0")
+    return f"{seconds}.{fraction}Z" if fraction else f"{seconds}Z"
 
 
 def date_time_key(value: Any) -> str:
-    """Return the instant as UTC text without ``Z`` and without trailing zeros in the fraction.
+    """Return the instant as UTC text without ``Z``, with milliseconds and further digits that are not zero.
 
     Such texts sort as the instants do, whatever the number of fraction digits.
     """
@@ -85,13 +87,13 @@ def date_time_key(value: Any) -> str:
     match = _DATE_TIME.fullmatch(value)
     if not match:
         raise ValueError("must be a dateTime such as 2026-01-31T09:30:00Z")
-    fraction = (match[7] or "").rstrip("0")
+    fraction = (match[7] or "").rstrip("0").ljust(3, "0")
     try:
         moment = datetime(*(int(match[n]) for n in range(1, 7)), tzinfo=_zone(match))  # type: ignore[misc,arg-type]
         seconds = moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds")
     except (ValueError, OverflowError):
         raise ValueError("must be a date and time that exist") from None
-    return f"{seconds}.{fraction}" if fraction else seconds
+    return f"{seconds}.{fraction}"
 
 
 def _zone(match: re.Match[str]) -> timezone:

@@ -248,9 +248,14 @@ def _field(attribute: Attribute) -> fields.Field[Any]:
 @cache
 def _class_for(resource_type: ResourceType) -> Schema:
     own = (resource_type.common["externalId"], *resource_type.schema.attributes)
-    return type(resource_type.name, (_Base,), _fields(own))()
+    return _schema(own)
 
 
 @cache
 def _class_for_extension(resource_type: ResourceType, urn: str) -> Schema:
-    return type(resource_type.name, (_Base,), _fields(resource_type.by_urn[urn.lower()].attributes))()
+    return _schema(resource_type.by_urn[urn.lower()].attributes)
+
+
+def _schema(attributes: Iterable[Attribute]) -> Schema:
+    schema: Schema = type("Members", (_Base,), _fields(attributes))()
+    return schema

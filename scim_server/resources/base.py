@@ -16,6 +16,7 @@ import orjson
 from scim_server import audit, clock
 from scim_server.protocol import replace, template, validation, version
 from scim_server.protocol.errors import invalid_value, not_found, uniqueness
+from scim_server.protocol.filter import Present
 from scim_server.protocol.limits import GROUP_MEMBERS, RESOURCE_BYTES
 from scim_server.protocol.projection import DEFAULT, NOTHING, Projection, project
 from scim_server.protocol.query import Query, render_list
@@ -25,7 +26,8 @@ from scim_server.storage.database import Database
 from scim_server.storage.keys import scope_of, type_in
 from scim_server.storage.parts import Part, Targets, entries
 from scim_server.storage.rows import rows_of
-from scim_server.storage.search import compile_filter
+from scim_server.storage.search import Search
+from scim_server.storage.sources import TRUE, Condition, Finite, Single, Source, joined, targets
 from scim_server.tokens import Principal
 
 
@@ -101,6 +103,39 @@ class Resources:
         """Return what is read with each resource, by a name of its own."""
         return {attribute.path: Targets(attribute) for attribute in self.references}
 
+    def derived_sources(self, by: Principal) -> dict[str, Source]:
+        """Return where a search finds the attributes that are not in the document, by their paths."""
+        root = f"{self._root(self.name)}/"
+        found: dict[str, Source] = {
+            "meta.resourceType": Finite(((self.name, TRUE),)),
+            "meta.location": Single(Condition("(? || r.id)", (root,))),
+        }
+        for attribute in self.references:
+            names = {self.shared.type_numbers[name]: name for name in self._referenced_types(attribute)}
+            scopes = [scope_of(by.tenant.number, number) for number in names]
+            roots = {number: self._root(name) for number, name in names.items()}
+            found[attribute.path] = targets(attribute, scopes, names, roots)
+        return found
+
+    def search(self, by: Principal) -> Search:
+        """Return what compiles filters over these resources."""
+        derived = self.derived_sources(by)
+        search = Search(self._scope(by), derived)
+        keys = [(self.resource_type.schema.id, TRUE)]
+        for extension in self.resource_type.extensions:
+            shown = [a for a in extension.schema.attributes if a.returned != "never"]
+            in_use = joined("OR", [search.condition(Present(a), wanted=False) for a in shown])
+            keys.append((extension.schema.id, in_use))
+        derived["schemas"] = Finite(tuple(keys))
+        return search
+
+    def _root(self, type_name: str) -> str:
+        return self.shared.base_url + self.shared.registry.resource_types[type_name].endpoint
+
+    def _referenced_types(self, attribute: Attribute) -> tuple[str, ...]:
+        ref = attribute.sub("$ref")
+        return ref.reference_types if ref else ()
+
     def derive(self, read: Mapping[str, Any], by: Principal) -> dict[str, list[bytes]]:
         """Return the derived members for each slot; ``read`` has the parts that were read."""
         return {}
@@ -121,7 +156,7 @@ class Resources:
     def query(self, by: Principal, query: Query) -> bytes:
         """Return a page of the resources in the order of their creation (section 3.4.2)."""
         scope = self._scope(by)
-        condition = compile_filter(query.filter, scope) if query.filter else None
+        condition = self.search(by).condition(query.filter) if query.filter else None
         total = documents.total(self.shared.database, scope, condition)
         parts = self._parts(query.projection)
         found = documents.page(self.shared.database, scope, condition, parts, query.start_index - 1, query.count)
@@ -171,12 +206,12 @@ class Resources:
         used = validation.schemas_in_use(self.resource_type, draft.document)
         document = {"schemas": used, "id": id, **draft.document}
         with self.shared.database.transaction():
-            targets = self._resolve(by, draft)
+            wanted = self._resolve(by, draft)
             try:
                 key = documents.create(self.shared.database, scope, id, now, self._content(by, document))
             except documents.Taken as taken:
                 raise self._conflict(taken) from None
-            for attribute, keys in targets.items():
+            for attribute, keys in wanted.items():
                 members.add(self.shared.database, key, attribute.number, keys)
             if draft.password_hash:
                 documents.set_password(self.shared.database, key, draft.password_hash)
@@ -256,11 +291,11 @@ class Resources:
         found: dict[Attribute, set[int]] = {}
         for attribute, ids in draft.references.items():
             keys = members.keys_of(self.shared.database, self._scope(by), ids)
-            ref = attribute.sub("$ref")
-            allowed = {self.shared.type_numbers[name] for name in ref.reference_types} if ref else set()
+            types = self._referenced_types(attribute)
+            allowed = {self.shared.type_numbers[name] for name in types}
             for id in ids:
                 if id not in keys or type_in(keys[id]) not in allowed:
-                    kinds = " or ".join(ref.reference_types) if ref else "resource"
+                    kinds = " or ".join(types)
                     raise invalid_value(f"{attribute.path}: there is no {kinds} with the id {id[:64]!a}.")
             found[attribute] = set(keys.values())
         return found
@@ -318,9 +353,7 @@ class Resources:
         return [*names, "password"] if draft.password_hash else names
 
     def _record(self, by: Principal, operation: str, id: str, names: list[str], at: str) -> None:
-        audit.record(
-            self.shared.database, by.tenant.number, by.credential, operation, self.name, id, names, at
-        )
+        audit.record(self.shared.database, by.tenant.number, by.credential, operation, self.name, id, names, at)
 
     def _reread(self, by: Principal, scope: int, id: str, projection: Projection, draft: Draft) -> Representation:
         stored = documents.get(self.shared.database, scope, id, self._parts(projection))

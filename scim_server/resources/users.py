@@ -9,14 +9,19 @@ from argon2 import PasswordHasher
 
 from scim_server import clock
 from scim_server.protocol.template import Slot
+from scim_server.protocol.text import folded
 from scim_server.resources.base import Draft, Resources
 from scim_server.resources.groups import MEMBERS, SERVICES
 from scim_server.storage.documents import Stored
+from scim_server.storage.keys import scope_of
 from scim_server.storage.parts import Column, Enclosing, Named, Part, entries
+from scim_server.storage.sources import TRUE, Finite, Source, enclosing, granted, named, window
 from scim_server.tokens import Principal
 
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 ACCOUNT = "urn:ietf:params:scim:schemas:extension:account:2.0:User"
+
+VALID_FROM, VALID_UNTIL = f"{ACCOUNT}:validFrom", f"{ACCOUNT}:validUntil"
 
 _hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 
@@ -33,8 +38,24 @@ class Users(Resources):
             "groups": Enclosing(group[MEMBERS.lower()], group[SERVICES.lower()]),
             "manager": Named(self.attribute(f"{ENTERPRISE}:manager.value")),
             "active": Column(self.attribute("active")),
-            "validFrom": Column(self.attribute(f"{ACCOUNT}:validFrom")),
-            "validUntil": Column(self.attribute(f"{ACCOUNT}:validUntil")),
+            "validFrom": Column(self.attribute(VALID_FROM)),
+            "validUntil": Column(self.attribute(VALID_UNTIL)),
+        }
+
+    def derived_sources(self, by: Principal) -> dict[str, Source]:
+        group = self.shared.registry.resource_types["Group"].by_path
+        members, services = group[MEMBERS.lower()], group[SERVICES.lower()]
+        scopes = {name: scope_of(by.tenant.number, self.shared.type_numbers[name]) for name in ("Group", "Service")}
+        manager = self.attribute(f"{ENTERPRISE}:manager.value")
+        company = folded(by.tenant.company_name)
+        active, begins, ends = (self.attribute(path) for path in ("active", VALID_FROM, VALID_UNTIL))
+        return super().derived_sources(by) | {
+            "groups": enclosing(members, scopes["Group"], self._root("Group")),
+            f"{ACCOUNT}:services": granted(members, services, scopes["Service"], self._root("Service")),
+            f"{ACCOUNT}:companyName": Finite(((company, TRUE),)),
+            f"{ACCOUNT}:accountStatus": window(active, begins, ends, clock.now()),
+            f"{ENTERPRISE}:manager.$ref": named(manager, self._root("User")),
+            f"{ENTERPRISE}:manager.displayName": named(manager, None),
         }
 
     def draft(self, by: Principal, body: Any) -> Draft:

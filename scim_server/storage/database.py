@@ -33,7 +33,10 @@ _PRAGMAS = {
     "temp_store": "memory",
     "busy_timeout": 10_000,
 }
-_OLDEST_SQLITE = (3, 38, 0)
+_OLDEST_SQLITE = (3, 35, 0)
+
+# At level debug peewee logs the parameters of every statement: personal data.
+logging.getLogger("peewee").setLevel(logging.WARNING)
 
 
 class DatabaseError(Exception):
@@ -46,7 +49,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self.path = path_in(url)
         if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
-            raise DatabaseError(f"SQLite {sqlite3.sqlite_version} is too old; 3.38 or later is needed.")
+            raise DatabaseError(f"SQLite {sqlite3.sqlite_version} is too old; 3.35 or later is needed.")
         self.peewee = SqliteDatabase(str(self.path), pragmas=_PRAGMAS)
         self._writer = threading.Lock()
         self._lock_file: tuple[int, int] | None = None
@@ -114,7 +117,6 @@ class Database:
         return applied
 
     def _runner(self) -> Runner:
-        logging.getLogger("peewee.migrations").setLevel(logging.WARNING)
         return Runner(self.peewee, str(_MIGRATIONS))
 
     def type_numbers(self, names: Iterable[str]) -> dict[str, int]:

@@ -14,7 +14,7 @@ from scim_server.storage.database import Database
 from scim_server.storage.keys import key_of, scope_in, scope_range
 from scim_server.storage.parts import Part
 from scim_server.storage.rows import Rows
-from scim_server.storage.search import Condition
+from scim_server.storage.sources import Condition
 
 COLUMNS = (
     "external_id", "user_name", "display_name", "family_name", "given_name", "title", "user_type", "active",

@@ -42,18 +42,14 @@ def rows_of(resource_type: ResourceType, document: Mapping[str, Any]) -> Rows:
     return Rows(columns, values, unique)
 
 
-def _simple_values(
-    resource_type: ResourceType, document: Mapping[str, Any]
-) -> Iterator[tuple[Attribute, int, Any]]:
+def _simple_values(resource_type: ResourceType, document: Mapping[str, Any]) -> Iterator[tuple[Attribute, int, Any]]:
     own = (resource_type.common["externalId"], *resource_type.schema.attributes)
     yield from _values_in(own, document)
     for extension in resource_type.extensions:
         yield from _values_in(extension.schema.attributes, document.get(extension.schema.id, {}))
 
 
-def _values_in(
-    attributes: tuple[Attribute, ...], members: Mapping[str, Any]
-) -> Iterator[tuple[Attribute, int, Any]]:
+def _values_in(attributes: tuple[Attribute, ...], members: Mapping[str, Any]) -> Iterator[tuple[Attribute, int, Any]]:
     for attribute in attributes:
         value = members.get(attribute.name)
         # What is never returned cannot be searched for either: a filter would be an oracle.

@@ -1,171 +1,243 @@
 """How does a filter become SQL?
 
 One compiler from the resolved tree to a condition over the row ``r`` of ``resource``. Literals are
-always parameters. An attribute is searched in its promoted column, else in its value rows; keys
-compare as text, in the order of their code points.
+always parameters. Keys compare as text, in the order of their code points.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 
 from scim_server.protocol.errors import invalid_filter
-from scim_server.protocol.filter import And, Compare, Element, Node, Not, Or, Present
+from scim_server.protocol.filter import And, Compare, Constant, Element, Node, Not, Or, Present
+from scim_server.protocol.match import fits
 from scim_server.protocol.schema import Attribute
+from scim_server.storage.sources import FALSE, TRUE, Condition, Finite, Linked, Single, Source, Values, joined
 
 INDEXED_LENGTH = 200
 """Characters of a key that an index holds; equal beginnings are compared whole."""
-_INDEXED_COLUMNS = {"external_id", "user_name", "display_name"}
+_INDEXED_COLUMNS = {"external_id", "user_name", "display_name", "family_name"}
 _ORDER = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """SQL text over ``r`` and the parameters of its question marks."""
-
-    sql: str
-    parameters: tuple[str | int, ...] = ()
-
-    def within(self, before: str, after: str = "") -> "Condition":
-        return Condition(before + self.sql + after, self.parameters)
+Test = Callable[[Attribute, str, str], Condition]
+"""Makes a comparison of one sub-attribute of the element at hand; of operator "pr", whether it has a value."""
 
 
-def _joined(word: str, conditions: list[Condition]) -> Condition:
-    sql = f" {word} ".join(condition.sql for condition in conditions)
-    return Condition(f"({sql})", tuple(p for condition in conditions for p in condition.parameters))
+class Search:
+    """Compiles filters over the resources of one scope; ``derived`` are the sources of what is not stored."""
+
+    def __init__(self, scope: int, derived: Mapping[str, Source]) -> None:
+        self.scope = scope
+        self.derived = derived
+
+    def condition(self, node: Node, wanted: bool = True) -> Condition:
+        """Return the condition for a filter.
+
+        ``wanted`` tells that resources are looked for that fit the node, so that an index may lead to them;
+        under "not" it is cheaper to look at the values of each resource.
+        """
+        match node:
+            case Constant(value):
+                return TRUE if value else FALSE
+            case And(children):
+                return joined("AND", [self.condition(child, wanted) for child in children])
+            case Or(children):
+                return joined("OR", [self.condition(child, wanted) for child in children])
+            case Not(child):
+                # NULL counts as false: SCIM's "not" matches whatever the child does not.
+                return self.condition(child, wanted=False).within("(", ") IS NOT TRUE")
+            case Element(parent, condition):
+                return self._element(parent, condition, wanted)
+            case Present(attribute):
+                return self._present(attribute, wanted)
+            case Compare():
+                return self._compare(node, wanted)
+
+    def source(self, attribute: Attribute) -> Source:
+        """Return where an attribute's keys are found."""
+        if attribute.path in self.derived:
+            return self.derived[attribute.path]
+        parent = self.derived.get(attribute.path.rpartition(".")[0])
+        if parent:
+            return parent
+        if attribute.path == "id":
+            return Single(Condition("r.id"))
+        if attribute.column:
+            return Single(Condition(f"r.{attribute.column}"), attribute.column in _INDEXED_COLUMNS)
+        return Values()
+
+    def _present(self, attribute: Attribute, wanted: bool) -> Condition:
+        match self.source(attribute):
+            case Linked() as linked:
+                tested = Condition("1 = 1") if attribute.sub_attributes else _of(linked, attribute, "pr", "")
+                return _among(linked, tested, wanted, attribute.name in linked.beside)
+            case Finite(keys):
+                return joined("OR", [condition for _, condition in keys])
+            case Single(expression) if not attribute.sub_attributes:
+                return expression.within("", " IS NOT NULL")
+        if attribute.sub_attributes:
+            return joined("OR", [self._present(sub, wanted) for sub in attribute.sub_attributes])
+        return self._in_values(attribute, wanted, TRUE)
+
+    def _compare(self, node: Compare, wanted: bool) -> Condition:
+        attribute, operator, key = node.attribute, node.operator, node.key
+        source = self.source(attribute)
+        if operator == "ne":
+            differing = self._some(source, attribute, "ne", key, wanted=False)
+            absent = self._present(attribute, wanted=False).within("(", ") IS NOT TRUE")
+            return joined("OR", [absent, differing])
+        return self._some(source, attribute, operator, key, wanted)
+
+    def _some(self, source: Source, attribute: Attribute, operator: str, key: str, wanted: bool) -> Condition:
+        """Return the condition that some value of the attribute fits."""
+        match source:
+            case Single(expression, indexed):
+                return test(expression, operator, key, indexed)
+            case Finite(keys):
+                return joined("OR", [condition for own, condition in keys if fits(operator, own, key)])
+            case Linked() as linked:
+                return _among(linked, _of(linked, attribute, operator, key), wanted, attribute.name in linked.beside)
+            case Values():
+                return self._in_values(attribute, wanted, test(Condition("v.key"), operator, key, wanted))
+
+    def _in_values(self, attribute: Attribute, wanted: bool, tested: Condition) -> Condition:
+        if wanted:
+            head = (
+                f"r.key IN (SELECT v.resource FROM value v WHERE v.scope = ? AND v.attribute = {attribute.number} AND "
+            )
+            return Condition(f"{head}{tested.sql})", (self.scope, *tested.parameters))
+        head = f"EXISTS (SELECT 1 FROM value v WHERE v.resource = r.key AND v.attribute = {attribute.number} AND "
+        return tested.within(head, ")")
+
+    def _element(self, parent: Attribute, condition: Node, wanted: bool) -> Condition:
+        """Select by one element: everything in the condition holds for it."""
+        match self.source(parent):
+            case Linked() as linked:
+                tested = _inside(condition, lambda attribute, operator, key: _of(linked, attribute, operator, key))
+                return _among(linked, tested, wanted, bool(linked.beside & _names(condition)))
+            case Single() | Finite():
+                raise invalid_filter(f"{parent.path} cannot be filtered by element.")
+        if not parent.multi_valued:
+            # The sub-attributes of a single value may have columns: it is one element anyway.
+            return self.condition(condition, wanted)
+        tested = _inside(condition, _of_element)
+        if not wanted:
+            numbers = ", ".join(str(sub.number) for sub in parent.sub_attributes)
+            head = f"EXISTS (SELECT 1 FROM value e WHERE e.resource = r.key AND e.attribute IN ({numbers}) AND "
+            return tested.within(head, ")")
+        leading = _leading(parent, condition)
+        parameters = (self.scope, *leading.parameters, *tested.parameters)
+        head = "r.key IN (SELECT e.resource FROM value e WHERE e.scope = ? AND "
+        return Condition(f"{head}{leading.sql} AND {tested.sql})", parameters)
 
 
-def compile_filter(node: Node, scope: int) -> Condition:
-    """Return the condition for a filter over the resources of one scope."""
-    return _compile(node, scope, driving=True)
+def _leading(parent: Attribute, condition: Node) -> Condition:
+    """Return the condition by which the index finds elements: the most telling comparison that must hold."""
+    terms = condition.children if isinstance(condition, And) else (condition,)
+    found = [term for term in terms if isinstance(term, Compare) and term.operator in ("eq", "sw")]
+    if found:
+        best = min(found, key=lambda term: (term.attribute.name != "value", term.operator != "eq"))
+        tested = test(Condition("e.key"), best.operator, best.key, indexed=True)
+        return tested.within(f"e.attribute = {best.attribute.number} AND ")
+    return Condition(f"e.attribute IN ({', '.join(str(sub.number) for sub in parent.sub_attributes)})")
 
 
-def _compile(node: Node, scope: int, driving: bool) -> Condition:
-    """Compile a node; ``driving`` tells that rows are wanted that fit it, so that an index may find them."""
+def _inside(node: Node, of: Test) -> Condition:
+    """Compile a condition on one element."""
     match node:
+        case Constant(value):
+            return TRUE if value else FALSE
         case And(children):
-            return _joined("AND", [_compile(child, scope, driving) for child in children])
+            return joined("AND", [_inside(child, of) for child in children])
         case Or(children):
-            return _joined("OR", [_compile(child, scope, driving) for child in children])
+            return joined("OR", [_inside(child, of) for child in children])
         case Not(child):
-            # NULL counts as false: SCIM's "not" matches whatever the child does not.
-            return _compile(child, scope, driving=False).within("(", ") IS NOT TRUE")
-        case Element(parent, condition):
-            return _element(parent, condition, scope, driving)
+            return _inside(child, of).within("(", ") IS NOT TRUE")
         case Present(attribute):
-            return _present(attribute, scope, driving)
-        case Compare():
-            return _compare(node, scope, driving)
-
-
-def _column(attribute: Attribute) -> str | None:
-    if attribute.path == "id":
-        return "r.id"
-    if attribute.column:
-        return f"r.{attribute.column}"
-    if attribute.mutability == "readOnly" or attribute.path == "schemas":
-        raise invalid_filter(f"{attribute.path} cannot be used in a filter.")
-    return None
-
-
-def _present(attribute: Attribute, scope: int, driving: bool) -> Condition:
-    if attribute.sub_attributes:
-        found = [_present(sub, scope, driving) for sub in attribute.sub_attributes if sub.mutability != "readOnly"]
-        return _joined("OR", found)
-    if column := _column(attribute):
-        return Condition(f"{column} IS NOT NULL")
-    return _in_values(attribute, scope, driving, Condition("1 = 1"))
-
-
-def _compare(node: Compare, scope: int, driving: bool) -> Condition:
-    column = _column(node.attribute)
-    if column:
-        test = _test(column, node.operator, node.key, column.removeprefix("r.") in _INDEXED_COLUMNS)
-        return test.within(f"({column} IS NULL OR ", ")") if node.operator == "ne" else test
-    if node.operator == "ne":
-        some = _in_values(node.attribute, scope, False, _test("v.key", "ne", node.key, indexed=False))
-        none = _in_values(node.attribute, scope, False, Condition("1 = 1")).within("NOT ")
-        return _joined("OR", [none, some])
-    return _in_values(node.attribute, scope, driving, _test("v.key", node.operator, node.key, driving))
-
-
-def _in_values(attribute: Attribute, scope: int, driving: bool, test: Condition) -> Condition:
-    if driving:
-        head = f"r.key IN (SELECT v.resource FROM value v WHERE v.scope = ? AND v.attribute = {attribute.number} AND "
-        return Condition(f"{head}{test.sql})", (scope, *test.parameters))
-    head = f"EXISTS (SELECT 1 FROM value v WHERE v.resource = r.key AND v.attribute = {attribute.number} AND "
-    return test.within(head, ")")
-
-
-def _element(parent: Attribute, condition: Node, scope: int, driving: bool) -> Condition:
-    """Select by one element: its rows share the resource and the element's number."""
-    numbers = ", ".join(str(sub.number) for sub in parent.sub_attributes)
-    if any(_column(sub) for sub in parent.sub_attributes):
-        raise invalid_filter(f"{parent.path} cannot be filtered by element.")
-    inside = _of_element(condition)
-    if driving:
-        head = f"r.key IN (SELECT e.resource FROM value e WHERE e.scope = ? AND e.attribute IN ({numbers}) AND "
-        return Condition(f"{head}{inside.sql})", (scope, *inside.parameters))
-    head = f"EXISTS (SELECT 1 FROM value e WHERE e.resource = r.key AND e.attribute IN ({numbers}) AND "
-    return inside.within(head, ")")
-
-
-def _of_element(node: Node) -> Condition:
-    match node:
-        case And(children):
-            return _joined("AND", [_of_element(child) for child in children])
-        case Or(children):
-            return _joined("OR", [_of_element(child) for child in children])
-        case Not(child):
-            return _of_element(child).within("(", ") IS NOT TRUE")
-        case Present(attribute):
-            return _beside(attribute, Condition("1 = 1"))
+            return of(attribute, "pr", "")
         case Compare(attribute, "ne", key):
-            return _beside(attribute, _test("v.key", "eq", key, indexed=False)).within("NOT ")
+            return of(attribute, "eq", key).within("(", ") IS NOT TRUE")
         case Compare(attribute, operator, key):
-            return _beside(attribute, _test("v.key", operator, key, indexed=False))
+            return of(attribute, operator, key)
         case Element():
-            raise invalid_filter("A value path cannot stand within another.")
+            raise AssertionError("a value path within a value path")
 
 
-def _beside(attribute: Attribute, test: Condition) -> Condition:
+def _names(node: Node) -> frozenset[str]:
+    match node:
+        case And(children) | Or(children):
+            return frozenset[str]().union(*(_names(child) for child in children))
+        case Not(child):
+            return _names(child)
+        case Present(attribute) | Compare(attribute):
+            return frozenset({attribute.name})
+    return frozenset()
+
+
+def _of_element(attribute: Attribute, operator: str, key: str) -> Condition:
+    """Return a comparison of a sub-attribute's row beside the row ``e``."""
     head = (
         f"EXISTS (SELECT 1 FROM value v WHERE v.resource = e.resource AND v.attribute = {attribute.number}"
         " AND v.element = e.element AND "
     )
-    return test.within(head, ")")
+    tested = TRUE if operator == "pr" else test(Condition("v.key"), operator, key)
+    return tested.within(head, ")")
 
 
-def _test(column: str, operator: str, key: str, indexed: bool) -> Condition:
-    """Return a comparison of a key column; ``indexed`` brings it into the form that an index serves."""
-    start = f"substr({column}, 1, {INDEXED_LENGTH})"
+def _of(linked: Linked, attribute: Attribute, operator: str, key: str) -> Condition:
+    """Return a comparison of a sub-attribute of a linked resource."""
+    expression = linked.keys.get(attribute.name)
+    if expression is None:
+        return FALSE
+    if operator == "pr":
+        return expression.within("", " IS NOT NULL")
+    return test(expression, operator, key, indexed=attribute.name == "display")
+
+
+def _among(linked: Linked, tested: Condition, wanted: bool, beside: bool) -> Condition:
+    """Return the condition that some linked resource fits; ``beside`` tells that the test looks at ``r`` too."""
+    if wanted and not beside:
+        start, end = linked.holders
+        parameters = (*start.parameters, *tested.parameters)
+        return Condition(f"r.key IN ({start.sql}{tested.sql}{end})", parameters)
+    parameters = (*linked.elements.parameters, *tested.parameters)
+    return Condition(f"EXISTS (SELECT 1 {linked.elements.sql}{tested.sql})", parameters)
+
+
+def test(expression: Condition, operator: str, key: str, indexed: bool = False) -> Condition:
+    """Return a comparison of a key; ``indexed`` brings it into the form that an index serves."""
+    parameters = expression.parameters
+    text = expression.sql
+    start = f"substr({text}, 1, {INDEXED_LENGTH})"
     match operator:
         case "eq":
-            if indexed:
-                begins = Condition(f"{column} IS NOT NULL AND {start} = ?", (key[:INDEXED_LENGTH],))
-                return begins if len(key) < INDEXED_LENGTH else _joined("AND", [begins, Condition(f"{column} = ?", (key,))])
-            return Condition(f"{column} = ?", (key,))
+            if not indexed:
+                return Condition(f"{text} = ?", (*parameters, key))
+            begins = Condition(f"{start} = ?", (*parameters, key[:INDEXED_LENGTH]))
+            if len(key) < INDEXED_LENGTH:
+                return begins
+            return joined("AND", [begins, Condition(f"{text} = ?", (*parameters, key))])
         case "ne":
-            return Condition(f"{column} <> ?", (key,))
+            return Condition(f"{text} <> ?", (*parameters, key))
+        case "co" | "sw" | "ew" if not key:
+            return expression.within("", " IS NOT NULL")
         case "co":
-            return Condition(f"instr({column}, ?) > 0", (key,)) if key else Condition(f"{column} IS NOT NULL")
+            return Condition(f"instr({text}, ?) > 0", (*parameters, key))
         case "ew":
-            ends = Condition(f"substr({column}, -{len(key)}) = ?", (key,))
-            return ends if key else Condition(f"{column} IS NOT NULL")
+            return Condition(f"substr({text}, -{len(key)}) = ?", (*parameters, key))
         case "sw":
-            return _starts_with(column, start, key, indexed)
+            return _starts_with(expression, start, key, indexed)
         case _:
-            return Condition(f"{column} {_ORDER[operator]} ?", (key,))
+            return Condition(f"{text} {_ORDER[operator]} ?", (*parameters, key))
 
 
-def _starts_with(column: str, start: str, key: str, indexed: bool) -> Condition:
-    if not key:
-        return Condition(f"{column} IS NOT NULL")
-    whole = Condition(f"substr({column}, 1, {len(key)}) = ?", (key,))
+def _starts_with(expression: Condition, start: str, key: str, indexed: bool) -> Condition:
+    parameters = expression.parameters
+    whole = Condition(f"substr({expression.sql}, 1, {len(key)}) = ?", (*parameters, key))
     prefix = key[:INDEXED_LENGTH]
     after = _after(prefix)
     if not indexed or after is None:
         return whole
-    between = Condition(f"({column} IS NOT NULL AND {start} >= ? AND {start} < ?)", (prefix, after))
-    return between if len(key) <= INDEXED_LENGTH else _joined("AND", [between, whole])
+    between = Condition(f"({start} >= ? AND {start} < ?)", (*parameters, prefix, *parameters, after))
+    return between if len(key) <= INDEXED_LENGTH else joined("AND", [between, whole])
 
 
 def _after(prefix: str) -> str | None:

@@ -46,7 +46,7 @@ def _read_principal(authenticator: Authenticator, header: str | None) -> Princip
 
 def known_principal() -> Principal | None:
     """Return the caller, None on a public route without a token."""
-    return cast(Principal | None, g.principal)
+    return cast("Principal | None", g.principal)
 
 
 def require(scope: str) -> Principal:

@@ -34,14 +34,12 @@ def install(app: Flask, unavailable: type[Exception]) -> None:
     @app.errorhandler(unavailable)
     def respond_unavailable(error: Exception) -> Response:
         log.error("the database is unavailable: %s", error)
-        return _respond(
-            ScimError(503, "The server cannot reach its database; try again.", None, {"Retry-After": "5"})
-        )
+        return _respond(ScimError(503, "The server cannot reach its database; try again.", None, {"Retry-After": "5"}))
 
     @app.errorhandler(Exception)
     def respond_unexpected(error: Exception) -> Response:
         reference = secrets.token_hex(6)
-        log.exception("unexpected error %s", reference, exc_info=error)
+        log.error("unexpected error %s", reference, exc_info=error)
         return _respond(ScimError(500, f"The server failed; its log has the cause under {reference}."))
 
 

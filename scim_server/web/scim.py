@@ -37,7 +37,9 @@ def _add(routes: Blueprint, of_type: Resources) -> None:
 
     def list_all() -> Response:
         by = require(f"{scope}:read")
-        return Response(of_type.query(by, read_parameters(of_type.resource_type, request.args)), content_type=MEDIA_TYPE)
+        return Response(
+            of_type.query(by, read_parameters(of_type.resource_type, request.args)), content_type=MEDIA_TYPE
+        )
 
     def search() -> Response:
         by = require(f"{scope}:read")
@@ -59,7 +61,9 @@ def _add(routes: Blueprint, of_type: Resources) -> None:
     def replace(id: str) -> Response:
         by = require(f"{scope}:write")
         body = read_body(of_type.body_limit)
-        made = of_type.replace(by, id, body, request.headers.get("If-Match"), projection_in(of_type.resource_type, request.args))
+        made = of_type.replace(
+            by, id, body, request.headers.get("If-Match"), projection_in(of_type.resource_type, request.args)
+        )
         return respond_resource(made, 200)
 
     def delete(id: str) -> Response:

@@ -1,3 +1,4 @@
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from scim_server.protocol.errors import ERROR_SCHEMA, ScimError
 from scim_server.protocol.schema import Attribute, Registry, ResourceType
 from scim_server.protocol.validation import check, schemas_in_use
-from tests.protocol import DEVICE, WARRANTY, device, json_values, load, names, refused, resource_type, schema, texts
+from tests.protocol import WARRANTY, json_values, load, names, outcome, refused, resource_type, schema
 from tests.scim import ACCOUNT_USER, ENTERPRISE, GROUP, SERVICE, USER
 
 BJENSEN = {"userName": "bjensen"}
@@ -29,7 +30,7 @@ def gadget(tmp_path_factory: pytest.TempPathFactory) -> ResourceType:
     """A type with an attribute of every data type, required values and a required extension."""
     ports = [{"name": "value", "required": True}, {"name": "type"}, {"name": "primary", "type": "boolean"}]
     place = [{"name": "room", "required": True}, {"name": "floor", "type": "integer"}]
-    attributes = [
+    attributes: list[dict[str, Any]] = [
         {"name": "serial", "required": True, "uniqueness": "server"},
         {"name": "grade", "caseExact": True, "canonicalValues": ["A", "B"]},
         {"name": "weight", "type": "decimal"},
@@ -285,6 +286,10 @@ def test_required_attributes_of_an_extension_in_use_are_required(tmp_path: Path,
 
 # Values
 
+BASE64 = "must be base64 with the alphabet A-Z a-z 0-9 + /"
+MOMENT = "must be a date and time that exist"
+DATE_TIME = "must be a dateTime such as 2026-01-31T09:30:00Z"
+
 
 @pytest.mark.parametrize(
     ("members", "detail"),
@@ -304,15 +309,15 @@ def test_required_attributes_of_an_extension_in_use_are_required(tmp_path: Path,
         ({"emails": [None, {"value": "a"}, {"value": 5}]}, "emails[2].value must be a string, not a number."),
         ({"emails": [{"primary": "true"}]}, "emails[0].primary must be true or false, not a string."),
         ({"photos": [{"value": "x y"}]}, "photos[0].value must be a URI."),
-        ({"x509Certificates": [{"value": "!!!"}]}, "x509Certificates[0].value must be base64 with the alphabet A-Z a-z 0-9 + /."),
-        ({"x509Certificates": [{"value": "QQ-_"}]}, "x509Certificates[0].value must be base64 with the alphabet A-Z a-z 0-9 + /."),
+        ({"x509Certificates": [{"value": "!!!"}]}, f"x509Certificates[0].value {BASE64}."),
+        ({"x509Certificates": [{"value": "QQ-_"}]}, f"x509Certificates[0].value {BASE64}."),
         ({ENTERPRISE: {"department": 5}}, f"{ENTERPRISE}:department must be a string, not a number."),
         ({ENTERPRISE: {"manager": "26118915"}}, f"{ENTERPRISE}:manager must be an object."),
         ({ENTERPRISE: {"manager": {"value": 5}}}, f"{ENTERPRISE}:manager.value must be a string, not a number."),
-        ({ACCOUNT_USER: {"validFrom": "2008-02-30T00:00:00Z"}}, f"{ACCOUNT_USER}:validFrom must be a date and time that exist."),
-        ({ACCOUNT_USER: {"validUntil": "tomorrow"}}, f"{ACCOUNT_USER}:validUntil must be a dateTime such as 2026-01-31T09:30:00Z."),
+        ({ACCOUNT_USER: {"validFrom": "2008-02-30T00:00:00Z"}}, f"{ACCOUNT_USER}:validFrom {MOMENT}."),
+        ({ACCOUNT_USER: {"validUntil": "tomorrow"}}, f"{ACCOUNT_USER}:validUntil {DATE_TIME}."),
     ],
-)  # fmt: skip
+)
 def test_an_unfit_value_is_refused_by_the_name_of_its_attribute(
     user: ResourceType, members: dict[str, Any], detail: str
 ) -> None:
@@ -341,7 +346,13 @@ def test_every_data_type_is_held(gadget: ResourceType, members: dict[str, Any], 
 
 
 def test_values_become_canonical(gadget: ResourceType) -> None:
-    members = {"built": "2008-01-23T04:56:22.50+02:00", "image": "QQ", "weight": 1.5, "slots": 42, "manual": "../Users/1"}
+    members = {
+        "built": "2008-01-23T04:56:22.50+02:00",
+        "image": "QQ",
+        "weight": 1.5,
+        "slots": 42,
+        "manual": "../Users/1",
+    }
     document = check(gadget, GADGET | members)
     assert {name: document[name] for name in members} == members | {"built": "2008-01-23T02:56:22.5Z"}
 
@@ -387,7 +398,11 @@ def test_locale_timezone_and_manager_are_stored_unchecked(user: ResourceType) ->
 
 
 def test_free_text_keeps_its_line_breaks_and_spaces(user: ResourceType) -> None:
-    members = {"title": " Tour\tGuide\r\n", "addresses": [{"formatted": "100 Universal City Plaza\nHollywood"}]}
+    members = {
+        "title": " Tour\tGuide\r\n",
+        "nickName": " ",
+        "addresses": [{"formatted": "100 Universal City Plaza\nHollywood"}],
+    }
     assert check(user, BJENSEN | members) == BJENSEN | members
 
 
@@ -421,7 +436,9 @@ def test_a_user_name_is_one_line(user: ResourceType, char: str) -> None:
         check(user, {"userName": f"bjen{char}sen"})
 
 
-@pytest.mark.parametrize("name", ["BJensen", "山田 太郎", "José", "Ｂｊｅｎｓｅｎ", "👩", "a@b", "5"])
+@pytest.mark.parametrize(
+    "name", ["BJensen", "山田 太郎", "José", "\N{FULLWIDTH LATIN CAPITAL LETTER B}jensen", "👩", "a@b", "5"]
+)
 def test_a_user_name_is_kept_as_it_is_written(user: ResourceType, name: str) -> None:
     assert check(user, {"userName": name}) == {"userName": name}
 
@@ -455,9 +472,7 @@ def test_a_policy_makes_the_group_name_an_identifier(registry: Registry, group: 
         ({"tags": [None], "place": {"unknown": 1}}, "tags is required; place is required."),
     ],
 )
-def test_required_values_are_required_in_every_form(
-    gadget: ResourceType, members: dict[str, Any], detail: str
-) -> None:
+def test_required_values_are_required_in_every_form(gadget: ResourceType, members: dict[str, Any], detail: str) -> None:
     with refused("invalidValue", detail):
         check(gadget, GADGET | members)
 
@@ -473,7 +488,9 @@ def test_an_empty_element_is_left_out_even_of_a_required_list(gadget: ResourceTy
 # Several values
 
 
-@pytest.mark.parametrize(("given", "canonical"), [("WORK", "work"), ("Work", "work"), ("school", "school"), ("School", "School")])
+@pytest.mark.parametrize(
+    ("given", "canonical"), [("WORK", "work"), ("Work", "work"), ("school", "school"), ("School", "School")]
+)
 def test_a_canonical_value_gets_its_letter_case_and_another_keeps_it(
     user: ResourceType, given: str, canonical: str
 ) -> None:
@@ -556,29 +573,29 @@ def test_simple_values_stand_once_in_their_order(gadget: ResourceType) -> None:
 # Whatever comes
 
 
-def spellings(kind: ResourceType) -> list[str]:
-    """Return every name that a body may use, in two spellings."""
+@cache
+def bodies(kind: ResourceType) -> st.SearchStrategy[Any]:
+    """Make any JSON, with many of the names that the type knows in two spellings."""
     found = {part for path in kind.by_path for part in (path, path.rpartition(":")[2].rpartition(".")[2])}
-    return sorted(found | {name.title() for name in found} | {"schemas", USER, ENTERPRISE, ACCOUNT_USER, WARRANTY})
+    found |= {name.title() for name in found} | {"schemas", USER, ENTERPRISE, ACCOUNT_USER, WARRANTY}
+    keys = st.sampled_from(sorted(found)) | names()
+    return st.dictionaries(keys, json_values(keys, leaves=5), max_size=6) | json_values(keys)
 
 
-@settings(deadline=None)
+@settings(max_examples=50)
 @given(data=st.data())
 @pytest.mark.parametrize("name", ["User", "Group", "Service", "Device"])
 def test_any_json_is_accepted_or_refused_as_scim_says(
     registry: Registry, gadget: ResourceType, name: str, data: st.DataObject
 ) -> None:
     kind = registry.resource_types.get(name, gadget)
-    keys = st.sampled_from(spellings(kind)) | names()
-    body = data.draw(st.dictionaries(keys, json_values(keys)) | json_values(keys))
-    try:
-        document = check(kind, body)
-    except ScimError as refusal:
-        assert refusal.status == 400
-        assert refusal.scim_type in ("invalidSyntax", "invalidValue")
-        assert refusal.detail.endswith(".")
+    body = data.draw(bodies(kind))
+    result = outcome(check, kind, body)
+    if isinstance(result, ScimError):
+        assert (result.status, result.scim_type) in [(400, "invalidSyntax"), (400, "invalidValue")]
+        assert result.detail.endswith(".")
     else:
-        assert check(kind, document) == document
+        assert check(kind, result) == result
 
 
 SIMPLE: dict[str, st.SearchStrategy[Any]] = {
@@ -590,7 +607,7 @@ SIMPLE: dict[str, st.SearchStrategy[Any]] = {
     "binary": st.sampled_from(["QQ", "QQ==", "QUI", "+/+/"]),
     "reference": st.sampled_from(["../Users/1", "https://example.com/%20"]),
 }
-EMPTY = st.sampled_from([None, "", [], {}])
+EMPTY: st.SearchStrategy[Any] = st.sampled_from([None, "", [], {}])
 
 
 @st.composite
@@ -628,7 +645,7 @@ def fitting_members(draw: st.DrawFn, attributes: tuple[Attribute, ...]) -> dict[
     return members
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=30)
 @given(data=st.data())
 @pytest.mark.parametrize("name", ["User", "Group", "Service", "Device"])
 def test_what_was_accepted_is_accepted_unchanged(

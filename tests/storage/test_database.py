@@ -77,7 +77,9 @@ def test_a_forked_process_does_not_share_the_lock_of_its_parent(counter: Databas
         assert counter.row("SELECT n FROM counter") == (1,)
 
 
-@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "mysql://x/y", "x.db", "sqlite:///a?b=c", ""])
+@pytest.mark.parametrize(
+    "url", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "mysql://x/y", "x.db", "sqlite:///a?b=c", ""]
+)
 def test_another_url_is_refused(url: str) -> None:
     with pytest.raises(DatabaseError, match="must be sqlite:////absolute"):
         path_in(url)

@@ -10,8 +10,9 @@ import pytest
 from scim_server.protocol import filter
 from scim_server.protocol.projection import DEFAULT, read_projection
 from scim_server.protocol.query import Query
+from scim_server.protocol.schema import Registry
 from scim_server.storage.database import Database
-from scim_server.storage.search import compile_filter
+from scim_server.storage.search import Search
 from tests.scim import ACCOUNT_GROUP, ENTERPRISE
 from tests.storage.conftest import House
 
@@ -105,14 +106,12 @@ def test_a_search_for_a_value_uses_an_index(house: House, filled: dict[str, str]
     assert_uses_indexes(house.database, statements(lambda: users.query(house.by, Query(1, 10, DEFAULT, node))))
 
 
-def test_no_literal_becomes_sql() -> None:
-    from scim_server.protocol.schema import load_registry
-
-    user = load_registry().resource_types["User"]
+def test_no_literal_becomes_sql(registry: Registry) -> None:
+    user = registry.resource_types["User"]
     for operator in filter.OPERATORS:
         for path in ("userName", "emails.value", "externalId"):
             node = filter.parse(f'{path} {operator} "needle\' --"', user)
-            condition = compile_filter(node, 1)
+            condition = Search(1, {}).condition(node)
             assert "needle" not in condition.sql
             assert any("needle" in str(parameter) for parameter in condition.parameters)
 

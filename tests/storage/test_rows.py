@@ -39,7 +39,9 @@ def test_a_value_is_in_its_column_or_else_in_a_row(registry: Registry) -> None:
 
 def test_an_update_leaves_exactly_the_rows_of_the_new_document(house: House) -> None:
     users = house.resources["User"]
-    made = json.loads(users.create(house.by, {"userName": "a", "nickName": "x", "emails": [{"value": "1"}, {"value": "2"}]}).body)
+    made = json.loads(
+        users.create(house.by, {"userName": "a", "nickName": "x", "emails": [{"value": "1"}, {"value": "2"}]}).body
+    )
     users.replace(house.by, made["id"], {"userName": "b", "title": "T", "emails": [{"value": "2"}, {"type": "home"}]})
     wanted = rows_of(users.resource_type, {"userName": "b", "title": "T", "emails": [{"value": "2"}, {"type": "home"}]})
     assert set(house.database.rows("SELECT attribute, element, key FROM value")) == wanted.values

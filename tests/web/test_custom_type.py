@@ -68,7 +68,12 @@ def test_it_is_created_read_replaced_listed_and_deleted(devices: httpx2.Client) 
                   display={"width": 3, "height": 4})  # fmt: skip
     assert made["schemas"] == [DEVICE]
     assert made["meta"]["resourceType"] == "Device"
-    assert (made["ports"], made["weight"], made["tags"], made["bought"]) == (42, 1.5, ["a", "b"], "2026-01-01T00:00:00Z")
+    assert (made["ports"], made["weight"], made["tags"], made["bought"]) == (
+        42,
+        1.5,
+        ["a", "b"],
+        "2026-01-01T00:00:00Z",
+    )
     path = f"Devices/{made['id']}"
     assert devices.get(path).json() == made
     replaced = devices.put(path, json={"serial": "A1", "ports": 7}).json()

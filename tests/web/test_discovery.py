@@ -3,7 +3,18 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.scim import ACCOUNT_GROUP, ACCOUNT_USER, ENTERPRISE, GROUP, SERVICE, USER, assert_scim_error, create, create_group, create_user
+from tests.scim import (
+    ACCOUNT_GROUP,
+    ACCOUNT_USER,
+    ENTERPRISE,
+    GROUP,
+    SERVICE,
+    USER,
+    assert_scim_error,
+    create,
+    create_group,
+    create_user,
+)
 from tests.server import Server
 
 CORE = "urn:ietf:params:scim:schemas:core:2.0"
@@ -91,13 +102,17 @@ def test_what_is_advertised_is_enforced(http: httpx2.Client) -> None:
     most = config["filter"]["maxResults"]
     assert config["pagination"]["maxPageSize"] == most == 1000
     assert http.get(f"Users?count={most + 1}").json()["itemsPerPage"] == 3
-    assert http.get('Users?filter=userName eq "u1"').json()["totalResults"] == (1 if config["filter"]["supported"] else 0)
+    assert http.get('Users?filter=userName eq "u1"').json()["totalResults"] == (
+        1 if config["filter"]["supported"] else 0
+    )
     made = http.get("Users").json()["Resources"][0]
     assert ("ETag" in http.get(f"Users/{made['id']}").headers) is config["etag"]["supported"]
     assert config["sort"]["supported"] is config["pagination"]["cursor"] is False
 
 
-@pytest.mark.parametrize("path", ["ServiceProviderConfig", "Schemas", "ResourceTypes", f"Schemas/{USER}", "ResourceTypes/User"])
+@pytest.mark.parametrize(
+    "path", ["ServiceProviderConfig", "Schemas", "ResourceTypes", f"Schemas/{USER}", "ResourceTypes/User"]
+)
 def test_discovery_is_readable_without_a_token(server: Server, path: str) -> None:
     response = httpx2.get(f"{server.settings.base_url}/{path}")
     assert response.status_code == 200

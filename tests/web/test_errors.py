@@ -89,7 +89,9 @@ def test_missing_and_unknown_schemas_are_tolerated(http: httpx2.Client, schemas:
     assert http.post("Users", json=body).json()["schemas"] == [USER, ACCOUNT_USER]
 
 
-@pytest.mark.parametrize("media_type", ["text/xml", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])
+@pytest.mark.parametrize(
+    "media_type", ["text/xml", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"]
+)
 def test_another_media_type_is_415(http: httpx2.Client, media_type: str) -> None:
     response = http.post("Users", content=b'{"userName":"x"}', headers={"Content-Type": media_type})
     assert_scim_error(response, 415)
@@ -104,10 +106,18 @@ def test_a_missing_media_type_and_another_charset_are_415(http: httpx2.Client) -
 
 
 @pytest.mark.parametrize(
-    "media_type", ["application/scim+json", "application/json", "application/scim+json; charset=utf-8", "application/JSON;charset=UTF-8"]
+    "media_type",
+    [
+        "application/scim+json",
+        "application/json",
+        "application/scim+json; charset=utf-8",
+        "application/JSON;charset=UTF-8",
+    ],
 )
 def test_both_json_media_types_are_read(http: httpx2.Client, media_type: str) -> None:
-    response = http.post("Users", content=b'{"userName":"x"}', headers={"Content-Type": media_type, "Accept": "application/json"})
+    response = http.post(
+        "Users", content=b'{"userName":"x"}', headers={"Content-Type": media_type, "Accept": "application/json"}
+    )
     assert response.status_code == 201
     assert response.headers["Content-Type"] == "application/scim+json"
 
@@ -179,7 +189,15 @@ def test_what_does_not_exist_is_404(http: httpx2.Client, path: str) -> None:
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("PATCH", "Users/1"), ("PATCH", "Groups/1"), ("POST", "Bulk"), ("GET", "Me"), ("PATCH", "Me"), ("GET", ""), ("POST", ".search")],
+    [
+        ("PATCH", "Users/1"),
+        ("PATCH", "Groups/1"),
+        ("POST", "Bulk"),
+        ("GET", "Me"),
+        ("PATCH", "Me"),
+        ("GET", ""),
+        ("POST", ".search"),
+    ],
 )
 def test_what_is_not_offered_is_501_and_announced_so(http: httpx2.Client, method: str, path: str) -> None:
     assert_scim_error(http.request(method, path, json={} if method == "PATCH" else None), 501)
@@ -201,10 +219,14 @@ def test_a_strange_id_does_not_exist(http: httpx2.Client, id: str) -> None:
     assert_scim_error(http.delete(f"Users/{id}"), 404)
 
 
-def test_an_unexpected_failure_is_500_without_internals(http: httpx2.Client, server: Server, database: Database) -> None:
+def test_an_unexpected_failure_is_500_without_internals(
+    http: httpx2.Client, server: Server, database: Database
+) -> None:
     made = create_user(http)
     with database.transaction():
-        database.run("UPDATE body SET template = x'00' WHERE key = (SELECT key FROM resource WHERE id = ?)", (made["id"],))
+        database.run(
+            "UPDATE body SET template = x'00' WHERE key = (SELECT key FROM resource WHERE id = ?)", (made["id"],)
+        )
     detail = assert_scim_error(http.get(f"Users/{made['id']}?attributes=userName"), 500)
     reference = detail.split()[-1].rstrip(".")
     assert reference in server.log.read_text()

@@ -38,7 +38,9 @@ def test_one_member_is_listed_once(http: httpx2.Client) -> None:
 
 
 def test_a_group_needs_a_display_name(http: httpx2.Client) -> None:
-    assert "displayName is required" in assert_scim_error(http.post("Groups", json={"members": []}), 400, "invalidValue")
+    assert "displayName is required" in assert_scim_error(
+        http.post("Groups", json={"members": []}), 400, "invalidValue"
+    )
 
 
 def test_a_display_name_belongs_to_one_group(http: httpx2.Client) -> None:
@@ -83,7 +85,10 @@ def test_put_replaces_the_members(http: httpx2.Client, database: Database) -> No
     assert body["meta"]["version"] != group["meta"]["version"]
     assert "groups" not in http.get(f"Users/{first}").json()
     assert http.get(f"Users/{third}").json()["groups"][0]["value"] == group["id"]
-    (names,) = database.row("SELECT attributes FROM audit WHERE resource_id = ? AND operation = 'replace'", (group["id"],)) or ()
+    (names,) = (
+        database.row("SELECT attributes FROM audit WHERE resource_id = ? AND operation = 'replace'", (group["id"],))
+        or ()
+    )
     assert names == "members"
     emptied = http.put(f"Groups/{group['id']}", json={"displayName": "G"}).json()
     assert "members" not in emptied

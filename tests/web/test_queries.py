@@ -3,7 +3,17 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.scim import ENTERPRISE, LIST, USER, assert_scim_error, create_user
+from tests.scim import (
+    ACCOUNT_GROUP,
+    ACCOUNT_USER,
+    ENTERPRISE,
+    LIST,
+    USER,
+    assert_scim_error,
+    create,
+    create_group,
+    create_user,
+)
 
 
 @pytest.fixture
@@ -56,7 +66,9 @@ def test_a_number_that_is_none_is_an_invalid_value(http: httpx2.Client, query: s
 
 
 def test_attributes_and_excluded_attributes_choose_what_is_shown(http: httpx2.Client) -> None:
-    made = create_user(http, emails=[{"value": "a@b.c", "type": "work"}], **{ENTERPRISE: {"department": "D", "division": "V"}})
+    made = create_user(
+        http, emails=[{"value": "a@b.c", "type": "work"}], **{ENTERPRISE: {"department": "D", "division": "V"}}
+    )
     path = f"Users/{made['id']}"
     always = {"schemas": made["schemas"], "id": made["id"]}
     assert http.get(f"{path}?attributes=USERNAME,nosuch").json() == always | {"userName": "bjensen"}
@@ -92,7 +104,9 @@ def test_a_search_by_post_finds_what_get_finds(http: httpx2.Client, people: list
         for name in ("attributes", "excludedAttributes"):
             if name in body:
                 body[name] = body[name].split(",")
-        found = http.post("Users/.search", json={"schemas": ["urn:ietf:params:scim:api:messages:2.0:SearchRequest"], **body})
+        found = http.post(
+            "Users/.search", json={"schemas": ["urn:ietf:params:scim:api:messages:2.0:SearchRequest"], **body}
+        )
         assert found.status_code == 200
         assert found.json() == http.get("Users", params=parameters).json()
 
@@ -125,11 +139,11 @@ def test_filters_select(http: httpx2.Client) -> None:
         ('userName co "_"', both[1:]),
         ('userName ne "bjensen"', both[1:]),
         ('title ne "x"', both),
-        ('title pr', both[:1]),
-        ('not (title pr)', both[1:]),
+        ("title pr", both[:1]),
+        ("not (title pr)", both[1:]),
         ('externalId eq "AbC"', both[:1]),
         ('externalId eq "abc"', []),
-        ('active eq false', both[1:]),
+        ("active eq false", both[1:]),
         ('emails.value eq "a+b@x.org"', both[1:]),
         ('emails[type eq "work" and value co "@jensen.org"]', []),
         ('emails.type eq "work" and emails.value co "@jensen.org"', both[:1]),
@@ -148,8 +162,8 @@ def test_filters_select(http: httpx2.Client) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "userName eq", 'nosuch eq "x"', "userName regex \"b\"", "active gt true", 'password eq "x"', 'name eq "x"',
-     "userName eq 'x'", "(" * 10_000, 'userName eq "' + "x" * 3000, 'groups.value eq "x"'],
+    ["", "userName eq", 'nosuch eq "x"', 'userName regex "b"', "active gt true", 'password eq "x"', 'name eq "x"',
+     "userName eq 'x'", "(" * 10_000, 'userName eq "' + "x" * 3000, 'meta.version eq "x"'],
     ids=lambda text: text[:20],
 )  # fmt: skip
 def test_a_filter_that_cannot_be_answered_is_refused(http: httpx2.Client, text: str) -> None:
@@ -157,3 +171,51 @@ def test_a_filter_that_cannot_be_answered_is_refused(http: httpx2.Client, text: 
         assert_scim_error(http.post("Users/.search", json={"filter": text}), 400, "invalidFilter")
     else:
         assert_scim_error(http.get("Users", params={"filter": text}), 400, "invalidFilter")
+
+
+def test_filters_select_by_what_is_derived(http: httpx2.Client) -> None:
+    boss = create_user(http, "boss", displayName="John Smith", active=False)
+    user = create_user(http, "worker", **{ENTERPRISE: {"manager": {"value": boss["id"]}}})
+    mail = create(http, "Services", displayName="Mail")
+    inner = create_group(http, "Inner", user["id"])
+    outer = create_group(
+        http, "Outer", inner["id"], boss["id"], **{ACCOUNT_GROUP: {"services": [{"value": mail["id"]}]}}
+    )
+    both = [boss["id"], user["id"]]
+    for path, text, expected in (
+        ("Users", f'groups.value eq "{outer["id"]}"', both),
+        ("Users", f'groups[value eq "{outer["id"]}" and type eq "direct"]', both[:1]),
+        ("Users", f'groups[value eq "{outer["id"]}" and type eq "indirect"]', both[1:]),
+        ("Users", f'groups[value eq "{outer["id"]}"].type eq "indirect"', both[1:]),
+        ("Users", 'groups.display eq "inner"', both[1:]),
+        ("Users", 'groups.type eq "direct"', both),
+        ("Users", f'groups.$ref eq "{outer["meta"]["location"]}"', both),
+        ("Users", 'not (groups.display eq "Inner")', both[:1]),
+        ("Users", 'groups.display ne "Inner"', both),
+        ("Users", f'{ACCOUNT_USER}:services.display eq "mail"', both),
+        ("Users", f'{ACCOUNT_USER}:services.value eq "{mail["id"]}"', both),
+        ("Users", f"not ({ACCOUNT_USER}:services pr)", []),
+        ("Users", f'{ACCOUNT_USER}:accountStatus eq "disabled"', both[:1]),
+        ("Users", f'{ACCOUNT_USER}:accountStatus ne "Disabled"', both[1:]),
+        ("Users", f'{ACCOUNT_USER}:companyName sw "example"', both),
+        ("Users", f'{ENTERPRISE}:manager.displayName co "SMITH"', both[1:]),
+        ("Users", f'{ENTERPRISE}:manager.$ref eq "{boss["meta"]["location"]}"', both[1:]),
+        ("Users", 'meta.resourceType eq "User"', both),
+        ("Users", 'meta.resourceType eq "user"', []),
+        ("Users", f'meta.location eq "{user["meta"]["location"]}"', both[1:]),
+        ("Users", f'schemas eq "{ENTERPRISE}"', both[1:]),
+        ("Users", f'schemas eq "{ACCOUNT_USER}" and schemas co "core:2.0"', both),
+        ("Groups", f'members.value eq "{user["id"]}"', [inner["id"]]),
+        ("Groups", f'members[value eq "{inner["id"]}" and type eq "Group"]', [outer["id"]]),
+        ("Groups", f'members[value eq "{inner["id"]}" and type eq "User"]', []),
+        ("Groups", 'members.display sw "john"', [outer["id"]]),
+        ("Groups", 'members.type eq "user" and members.type eq "group"', [outer["id"]]),
+        ("Groups", f'members.$ref eq "{user["meta"]["location"]}"', [inner["id"]]),
+        ("Groups", "members pr", [inner["id"], outer["id"]]),
+        ("Groups", f'schemas eq "{ACCOUNT_GROUP}"', [outer["id"]]),
+        ("Groups", f'{ACCOUNT_GROUP}:services.display eq "Mail"', [outer["id"]]),
+        ("Services", 'displayName eq "mail"', [mail["id"]]),
+    ):  # fmt: skip
+        answer = http.get(path, params={"filter": text}).json()
+        assert ids(answer) == expected, text
+        assert answer["totalResults"] == len(expected), text

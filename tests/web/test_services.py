@@ -21,4 +21,6 @@ def test_a_service_name_is_unique(http: httpx2.Client) -> None:
 
 
 def test_a_service_url_must_be_a_uri(http: httpx2.Client) -> None:
-    assert "url" in assert_scim_error(http.post("Services", json={"displayName": "M", "url": "a b"}), 400, "invalidValue")
+    assert "url" in assert_scim_error(
+        http.post("Services", json={"displayName": "M", "url": "a b"}), 400, "invalidValue"
+    )

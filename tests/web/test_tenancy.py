@@ -65,7 +65,7 @@ def test_filters_and_search_stay_within_the_tenant(callers: Callable[[], Caller]
     ours = fill(first)
     for text in (
         'userName eq "bjensen"', 'userName eq "bjensen" or externalId eq "1"', f'id eq "{ours["Users"]["id"]}"',
-        'not (userName eq "nobody")', 'displayName pr or id pr',
+        'not (userName eq "nobody")', "displayName pr or id pr",
     ):  # fmt: skip
         assert second.get("Users", params={"filter": text}).json()["totalResults"] == 0
         assert second.post("Users/.search", json={"filter": text}).json()["totalResults"] == 0

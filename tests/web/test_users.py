@@ -94,7 +94,9 @@ def test_any_text_survives(http: httpx2.Client) -> None:
 def test_put_replaces_what_it_says_and_clears_the_rest(http: httpx2.Client) -> None:
     made = create_user(http, nickName="Babs", title="Guide", emails=[{"value": "a@b.c"}, {"value": "d@e.f"}],
                        **{ENTERPRISE: {"department": "Tours"}})  # fmt: skip
-    response = http.put(f"Users/{made['id']}", json={"userName": "bjensen", "emails": [{"value": "g@h.i"}], "title": None})
+    response = http.put(
+        f"Users/{made['id']}", json={"userName": "bjensen", "emails": [{"value": "g@h.i"}], "title": None}
+    )
     assert response.status_code == 200
     body = response.json()
     assert body["emails"] == [{"value": "g@h.i"}]

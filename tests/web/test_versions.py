@@ -40,8 +40,8 @@ def test_a_stale_version_is_412_and_nothing_changes(http: httpx2.Client, method:
 def test_the_current_version_is_accepted_weak_and_strong(http: httpx2.Client) -> None:
     made = create_user(http)
     version = made["meta"]["version"]
-    for title, match in (("a", version), ("b", None), ("c", "*"), ("d", None)):
-        match = match or version.removeprefix("W/")
+    for title, accepted in (("a", version), ("b", None), ("c", "*"), ("d", None)):
+        match = accepted or version.removeprefix("W/")
         response = http.put(
             f"Users/{made['id']}", json={"userName": "bjensen", "title": title}, headers={"If-Match": match}
         )

@@ -20,9 +20,10 @@ CREATE TABLE resource (
     valid_from TEXT, valid_until TEXT
 );
 CREATE UNIQUE INDEX resource_id ON resource (id);
-CREATE INDEX resource_external_id ON resource (scope, substr(external_id, 1, 200)) WHERE external_id IS NOT NULL;
-CREATE INDEX resource_user_name ON resource (scope, substr(user_name, 1, 200)) WHERE user_name IS NOT NULL;
-CREATE INDEX resource_display_name ON resource (scope, substr(display_name, 1, 200)) WHERE display_name IS NOT NULL;
+CREATE INDEX resource_external_id ON resource (scope, substr(external_id, 1, 200));
+CREATE INDEX resource_user_name ON resource (scope, substr(user_name, 1, 200));
+CREATE INDEX resource_display_name ON resource (scope, substr(display_name, 1, 200));
+CREATE INDEX resource_family_name ON resource (scope, substr(family_name, 1, 200));
 CREATE INDEX resource_modified ON resource (scope, modified);
 CREATE TABLE body (key INTEGER PRIMARY KEY, template BLOB NOT NULL);
 CREATE TABLE value (
