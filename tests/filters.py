@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
-from scim_server.protocol.filter import OPERATORS, And, Compare, Constant, Element, Node, Not, Or, Present
+from scim_server.protocol.lexer import OPERATORS
 from scim_server.protocol.match import matches, values_at
 from scim_server.protocol.schema import Attribute, ResourceType
+from scim_server.protocol.tree import And, Compare, Constant, Element, Node, Not, Or, Present
 
 WORDS = [
     "",

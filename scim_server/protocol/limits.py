@@ -21,3 +21,5 @@ FILTER_DEPTH = 32
 """Parentheses and brackets within one another in a filter."""
 FILTER_TERMS = 200
 """Comparisons in a filter."""
+CURSOR_SECONDS = 3_600
+"""How long a cursor can be used after the page that gave it."""

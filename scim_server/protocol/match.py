@@ -6,8 +6,8 @@ The evaluator works on whole representations, without a database: it is what the
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from scim_server.protocol.filter import And, Compare, Constant, Element, Node, Not, Or, Present
 from scim_server.protocol.schema import Attribute
+from scim_server.protocol.tree import And, Compare, Constant, Element, Node, Not, Or, Present
 from scim_server.protocol.types import comparison_key
 
 

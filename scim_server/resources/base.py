@@ -16,11 +16,10 @@ import orjson
 from scim_server import audit, clock
 from scim_server.protocol import replace, template, validation, version
 from scim_server.protocol.errors import invalid_value, not_found, uniqueness
-from scim_server.protocol.filter import Present
 from scim_server.protocol.limits import GROUP_MEMBERS, RESOURCE_BYTES
 from scim_server.protocol.projection import DEFAULT, NOTHING, Projection, project
-from scim_server.protocol.query import Query, render_list
 from scim_server.protocol.schema import Attribute, Registry, ResourceType
+from scim_server.protocol.tree import Present
 from scim_server.storage import documents, members
 from scim_server.storage.database import Database
 from scim_server.storage.keys import scope_of, type_in
@@ -39,6 +38,8 @@ class Shared:
     registry: Registry
     base_url: str
     type_numbers: Mapping[str, int]
+    secret: bytes
+    """Key that cursors are sealed with."""
 
     def type_of(self, number: int) -> ResourceType:
         name = next(name for name, known in self.type_numbers.items() if known == number)
@@ -120,7 +121,7 @@ class Resources:
     def search(self, by: Principal) -> Search:
         """Return what compiles filters over these resources."""
         derived = self.derived_sources(by)
-        search = Search(self._scope(by), derived)
+        search = Search(self.scope(by), derived)
         keys = [(self.resource_type.schema.id, TRUE)]
         for extension in self.resource_type.extensions:
             shown = [a for a in extension.schema.attributes if a.returned != "never"]
@@ -148,32 +149,22 @@ class Resources:
 
     def read(self, by: Principal, id: str, projection: Projection = DEFAULT) -> Representation:
         """Return one resource (section 3.4.1). Raises 404."""
-        stored = documents.get(self.shared.database, self._scope(by), id, self._parts(projection))
+        stored = documents.get(self.shared.database, self.scope(by), id, self.parts_for(projection))
         if stored is None:
             raise not_found(f"{self.name} {id[:64]!a}")
-        return self._represent(stored, by, projection)
+        return self.represent(stored, by, projection)
 
-    def query(self, by: Principal, query: Query) -> bytes:
-        """Return a page of the resources in the order of their creation (section 3.4.2)."""
-        scope = self._scope(by)
-        condition = self.search(by).condition(query.filter) if query.filter else None
-        total = documents.total(self.shared.database, scope, condition)
-        parts = self._parts(query.projection)
-        found = documents.page(self.shared.database, scope, condition, parts, query.start_index - 1, query.count)
-        shown = [self._represent(stored, by, query.projection).body for stored in found]
-        return render_list(total, query.start_index, shown)
-
-    def _scope(self, by: Principal) -> int:
+    def scope(self, by: Principal) -> int:
         return scope_of(by.tenant.number, self.number)
 
-    def _parts(self, projection: Projection) -> tuple[Part, ...]:
+    def parts_for(self, projection: Projection) -> tuple[Part, ...]:
         """Return the parts an answer needs; members that are not shown are never read."""
         return tuple(part for part in self.parts.values() if self._needs(part, projection))
 
     def _needs(self, part: Part, projection: Projection) -> bool:
         return not isinstance(part, Targets) or projection.shows(part.attribute)
 
-    def _represent(
+    def represent(
         self,
         stored: documents.Stored,
         by: Principal,
@@ -202,7 +193,7 @@ class Resources:
     def create(self, by: Principal, body: Any, projection: Projection = DEFAULT) -> Representation:
         """Create a resource (section 3.3). Raises invalidSyntax, invalidValue, uniqueness."""
         draft = self.draft(by, body)
-        id, now, scope = new_id(), clock.now(), self._scope(by)
+        id, now, scope = new_id(), clock.now(), self.scope(by)
         used = validation.schemas_in_use(self.resource_type, draft.document)
         document = {"schemas": used, "id": id, **draft.document}
         with self.shared.database.transaction():
@@ -227,7 +218,7 @@ class Resources:
         Raises 404, 412, invalidSyntax, invalidValue, mutability, uniqueness.
         """
         draft = self.draft(by, body)
-        scope = self._scope(by)
+        scope = self.scope(by)
         with self.shared.database.transaction():
             current = self._current(by, id, if_match)
             old = template.stored(current.template)
@@ -290,7 +281,7 @@ class Resources:
         """Return the keys of the referenced resources. Raises invalidValue for an unknown or unfit one."""
         found: dict[Attribute, set[int]] = {}
         for attribute, ids in draft.references.items():
-            keys = members.keys_of(self.shared.database, self._scope(by), ids)
+            keys = members.keys_of(self.shared.database, self.scope(by), ids)
             types = self._referenced_types(attribute)
             allowed = {self.shared.type_numbers[name] for name in types}
             for id in ids:
@@ -318,11 +309,11 @@ class Resources:
             raise invalid_value(f"{attribute.path}: a {self.name} cannot contain itself, directly or through others.")
 
     def _current(self, by: Principal, id: str, if_match: str | None) -> documents.Stored:
-        stored = documents.get(self.shared.database, self._scope(by), id, self._parts(NOTHING))
+        stored = documents.get(self.shared.database, self.scope(by), id, self.parts_for(NOTHING))
         if stored is None:
             raise not_found(f"{self.name} {id[:64]!a}")
         if if_match:
-            version.check_match(self._represent(stored, by, NOTHING).version, if_match)
+            version.check_match(self.represent(stored, by, NOTHING).version, if_match)
         return stored
 
     def _update(
@@ -356,9 +347,9 @@ class Resources:
         audit.record(self.shared.database, by.tenant.number, by.credential, operation, self.name, id, names, at)
 
     def _reread(self, by: Principal, scope: int, id: str, projection: Projection, draft: Draft) -> Representation:
-        stored = documents.get(self.shared.database, scope, id, self._parts(projection))
+        stored = documents.get(self.shared.database, scope, id, self.parts_for(projection))
         assert stored
-        return self._represent(stored, by, projection, draft.supplied)
+        return self.represent(stored, by, projection, draft.supplied)
 
     def referenced(self, text: str | None) -> list[dict[str, str]]:
         """Return the elements that a `Targets` part makes: value, $ref, type, and display when it is set."""

@@ -87,7 +87,7 @@ class Users(Resources):
     def _enclosing(self, text: str | None) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
         groups, services = [], []
         types = self.shared.registry.resource_types
-        for kind, id, display in sorted(entries(text), key=lambda entry: entry[1]):
+        for kind, id, display in entries(text):
             owner = types["Service" if kind == "of" else "Group"]
             element = {"value": id, "$ref": self.shared.location(owner, id)}
             if display:

@@ -69,33 +69,17 @@ def get(database: Database, scope: int, id: str, parts: tuple[Part, ...] = ()) -
     return _stored(found) if found else None
 
 
-def page(
-    database: Database, scope: int, condition: Condition | None, parts: tuple[Part, ...], offset: int, limit: int
-) -> list[Stored]:
-    """Return some of the scope's resources that fit the condition, in the order of their creation."""
-    if not limit:
-        return []
-    sql, parameters = _where(scope, condition)
-    # Ordering by an expression keeps the planner from walking the primary key past every row.
-    order = "+r.key" if condition else "r.key"
-    sql = f"{_select(parts)} {sql} ORDER BY {order} LIMIT ? OFFSET ?"
-    return [_stored(row) for row in database.rows(sql, (*parameters, limit, offset))]
+def on_page(
+    database: Database, page: Condition, scope: int, parts: tuple[Part, ...]
+) -> list[tuple[int, str | None, Stored]]:
+    """Return key, sort key and resource of a page that `pages.page` selects, as far as they are in the scope.
 
-
-def total(database: Database, scope: int, condition: Condition | None) -> int:
-    """Return how many of the scope's resources fit the condition; of all, from their counter."""
-    if condition is None:
-        found = database.row("SELECT total FROM collection WHERE scope = ?", (scope,))
-    else:
-        sql, parameters = _where(scope, condition)
-        found = database.row(f"SELECT count(*) FROM resource r {sql}", parameters)
-    return found[0] if found else 0
-
-
-def _where(scope: int, condition: Condition | None) -> tuple[str, tuple[str | int, ...]]:
-    if condition is None:
-        return "WHERE r.key >= ? AND r.key < ?", scope_range(scope)
-    return f"WHERE r.scope = ? AND ({condition.sql})", (scope, *condition.parameters)
+    The rows come in any order.
+    """
+    low, high = scope_range(scope)
+    sql = f"WITH page (key, s) AS ({page.sql}) {_select(parts, 'page.s')} JOIN page ON page.key = r.key"
+    rows = database.rows(f"{sql} WHERE r.key >= ? AND r.key < ?", (*page.parameters, low, high))
+    return [(row[1], row[0], _stored(row[1:])) for row in rows]
 
 
 def create(database: Database, scope: int, id: str, now: str, content: Content) -> int:
@@ -165,8 +149,9 @@ def set_password(database: Database, key: int, hash: str) -> None:
 
 
 @cache
-def _select(parts: tuple[Part, ...]) -> str:
-    read = ", ".join(["r.key", "r.id", "r.version", "r.created", "r.modified", "b.template", *(p.sql() for p in parts)])
+def _select(parts: tuple[Part, ...], *before: str) -> str:
+    own = ("r.key", "r.id", "r.version", "r.created", "r.modified", "b.template")
+    read = ", ".join([*before, *own, *(part.sql() for part in parts)])
     return f"SELECT {read} FROM resource r JOIN body b ON b.key = r.key"
 
 

@@ -44,7 +44,7 @@ class Enclosing:
 
     Entries are "direct" or "indirect", id, display for a group that holds the resource through the
     ``members`` attribute, itself or through other groups; "of", id, display for each resource
-    that such a group points to through ``granted``.
+    that such a group points to through ``granted``. Each kind is in the order of creation.
     """
 
     members: Attribute
@@ -58,9 +58,10 @@ class Enclosing:
             f" ON m.target = up.key AND m.attribute = {members}) SELECT {_CONCATENATED} FROM ("
             f"SELECT CASE WHEN EXISTS (SELECT 1 FROM reference d WHERE d.source = g.key AND d.attribute = {members}"
             f" AND d.target = r.key) THEN 'direct' ELSE 'indirect' END {_SEPARATOR} g.id {_SEPARATOR}"
-            f" coalesce(g.display, '') AS entry FROM up JOIN resource g ON g.key = up.key UNION ALL "
-            f"SELECT DISTINCT 'of' {_SEPARATOR} s.id {_SEPARATOR} coalesce(s.display, '') FROM up JOIN reference m"
-            f" ON m.source = up.key AND m.attribute = {granted} JOIN resource s ON s.key = m.target))"
+            f" coalesce(g.display, '') AS entry, g.key AS k FROM up JOIN resource g ON g.key = up.key UNION ALL "
+            f"SELECT DISTINCT 'of' {_SEPARATOR} s.id {_SEPARATOR} coalesce(s.display, ''), s.key FROM up"
+            f" JOIN reference m ON m.source = up.key AND m.attribute = {granted} JOIN resource s ON s.key = m.target"
+            f" ORDER BY k))"
         )
 
 

@@ -7,13 +7,12 @@ always parameters. Keys compare as text, in the order of their code points.
 from collections.abc import Callable, Mapping
 
 from scim_server.protocol.errors import invalid_filter
-from scim_server.protocol.filter import And, Compare, Constant, Element, Node, Not, Or, Present
 from scim_server.protocol.match import fits
 from scim_server.protocol.schema import Attribute
+from scim_server.protocol.tree import And, Compare, Constant, Element, Node, Not, Or, Present
+from scim_server.storage.pages import INDEXED_LENGTH
 from scim_server.storage.sources import FALSE, TRUE, Condition, Finite, Linked, Single, Source, Values, joined
 
-INDEXED_LENGTH = 200
-"""Characters of a key that an index holds; equal beginnings are compared whole."""
 _INDEXED_COLUMNS = {"external_id", "user_name", "display_name", "family_name"}
 _ORDER = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 
@@ -63,6 +62,29 @@ class Search:
         if attribute.column:
             return Single(Condition(f"r.{attribute.column}"), attribute.column in _INDEXED_COLUMNS)
         return Values()
+
+    def sort_key(self, attribute: Attribute, parent: Attribute | None) -> Single:
+        """Return the key to sort by: of several values the primary one's, else the first one's (section 3.4.2.3)."""
+        match self.source(attribute):
+            case Single() as single:
+                return single
+            case Finite(keys):
+                cases = " ".join(f"WHEN {condition.sql} THEN ?" for _, condition in keys)
+                parameters = tuple(p for own, condition in keys for p in (*condition.parameters, own))
+                return Single(Condition(f"CASE {cases} END", parameters))
+            case Linked() as linked:
+                key = linked.keys.get(attribute.name, Condition("NULL"))
+                sql = f"(SELECT {key.sql} {linked.elements.sql}1 = 1 ORDER BY t.key LIMIT 1)"
+                return Single(Condition(sql, (*key.parameters, *linked.elements.parameters)))
+        first = f"WHERE v.resource = r.key AND v.attribute = {attribute.number} ORDER BY"
+        primary = parent.sub("primary") if parent else None
+        if primary is None:
+            return Single(Condition(f"(SELECT v.key FROM value v {first} v.element LIMIT 1)"))
+        beside = (
+            f"LEFT JOIN value p ON p.resource = v.resource AND p.attribute = {primary.number}"
+            " AND p.element = v.element AND p.key = 'true'"
+        )
+        return Single(Condition(f"(SELECT v.key FROM value v {beside} {first} p.key IS NULL, v.element LIMIT 1)"))
 
     def _present(self, attribute: Attribute, wanted: bool) -> Condition:
         match self.source(attribute):

@@ -1,6 +1,6 @@
 """Who is asking? Every route needs a bearer token unless it is marked public. (RFC 7644 section 2)"""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar, cast
 
 from flask import Flask, current_app, g, request
@@ -51,8 +51,13 @@ def known_principal() -> Principal | None:
 
 def require(scope: str) -> Principal:
     """Return the caller, who must hold the scope. Raises 403."""
+    return require_any([scope])
+
+
+def require_any(scopes: Sequence[str]) -> Principal:
+    """Return the caller, who must hold one of the scopes at least. Raises 403."""
     principal = known_principal()
     assert principal
-    if not principal.may(scope):
-        raise ScimError(403, f"The token does not have the scope {scope}.")
+    if not any(principal.may(scope) for scope in scopes):
+        raise ScimError(403, f"The token does not have the scope {' or '.join(scopes)}.")
     return principal

@@ -72,14 +72,15 @@ def _config() -> dict[str, Any]:
         },
         "filter": {"supported": True, "maxResults": limits.MAX_RESULTS},
         "changePassword": {"supported": True},
-        "sort": {"supported": False},
+        "sort": {"supported": True},
         "etag": {"supported": True},
         "pagination": {
-            "cursor": False,
+            "cursor": True,
             "index": True,
             "defaultPaginationMethod": "index",
             "defaultPageSize": limits.DEFAULT_COUNT,
             "maxPageSize": limits.MAX_RESULTS,
+            "cursorTimeout": limits.CURSOR_SECONDS,
         },
         "authenticationSchemes": [
             {
@@ -106,7 +107,9 @@ def _respond_one(found: list[dict[str, Any]], id: str, kind: str) -> Response:
 
 def _respond_list(found: list[dict[str, Any]]) -> Response:
     _refuse_filter()
-    return Response(render_list(len(found), 1, [orjson.dumps(body) for body in found]), content_type=MEDIA_TYPE)
+    return Response(
+        render_list(len(found), [orjson.dumps(body) for body in found], startIndex=1), content_type=MEDIA_TYPE
+    )
 
 
 def _respond(body: dict[str, Any]) -> Response:

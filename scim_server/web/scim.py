@@ -7,9 +7,12 @@ from flask import Blueprint, Response, request
 from scim_server.protocol import version
 from scim_server.protocol.errors import not_implemented
 from scim_server.protocol.limits import RESOURCE_BYTES
-from scim_server.protocol.query import projection_in, read_parameters, read_search
+from scim_server.protocol.query import Query, projection_in, read_parameters, read_search
+from scim_server.protocol.schema import ResourceType
+from scim_server.resources import listing
 from scim_server.resources.base import Representation, Resources
-from scim_server.web.auth import require
+from scim_server.tokens import Principal
+from scim_server.web.auth import require, require_any
 from scim_server.web.errors import MEDIA_TYPE
 from scim_server.web.negotiation import read_body
 
@@ -21,39 +24,67 @@ def blueprint(resources: dict[str, Resources]) -> Blueprint:
     routes = Blueprint("scim", __name__)
     for of_type in resources.values():
         _add(routes, of_type)
+    _add_root(routes, list(resources.values()))
     for path, methods, what in (
-        ("", ["GET"], "A query over all resource types"),
-        ("/.search", ["POST"], "A query over all resource types"),
         ("/Bulk", ["POST"], "Bulk"),
         ("/Me", ["GET", "POST", "PUT", "PATCH", "DELETE"], "/Me"),
     ):
-        routes.add_url_rule(path, f"absent{path.replace('.', '-')}", _absent(what), methods=methods)
+        routes.add_url_rule(path, f"absent{path}", _absent(what), methods=methods)
     return routes
+
+
+def _add_root(routes: Blueprint, kinds: list[Resources]) -> None:
+    """Add the queries over all types that the caller may read (RFC 7644 section 3.4.2.1)."""
+
+    def readable() -> tuple[Principal, list[Resources]]:
+        by = require_any([f"{_scope(kind)}:read" for kind in kinds])
+        return by, [kind for kind in kinds if by.may(f"{_scope(kind)}:read")]
+
+    def query_all() -> Response:
+        by, found = readable()
+        return _respond_list(found, by, read_parameters(_types(found), request.args))
+
+    def search_all() -> Response:
+        by, found = readable()
+        return _respond_list(found, by, read_search(_types(found), read_body(RESOURCE_BYTES)))
+
+    routes.add_url_rule("", "root", query_all, methods=["GET"])
+    routes.add_url_rule("/.search", "root-search", search_all, methods=["POST"])
+
+
+def _scope(of_type: Resources) -> str:
+    return of_type.resource_type.endpoint.strip("/").lower()
+
+
+def _types(kinds: list[Resources]) -> list[ResourceType]:
+    return [kind.resource_type for kind in kinds]
+
+
+def _respond_list(kinds: list[Resources], by: Principal, query: Query) -> Response:
+    return Response(listing.answer(kinds, by, query), content_type=MEDIA_TYPE)
 
 
 def _add(routes: Blueprint, of_type: Resources) -> None:
     endpoint = of_type.resource_type.endpoint
-    scope = endpoint.strip("/").lower()
+    scope = _scope(of_type)
+    types = [of_type.resource_type]
 
-    def list_all() -> Response:
+    def query() -> Response:
         by = require(f"{scope}:read")
-        return Response(
-            of_type.query(by, read_parameters(of_type.resource_type, request.args)), content_type=MEDIA_TYPE
-        )
+        return _respond_list([of_type], by, read_parameters(types, request.args))
 
     def search() -> Response:
         by = require(f"{scope}:read")
-        query = read_search(of_type.resource_type, read_body(RESOURCE_BYTES))
-        return Response(of_type.query(by, query), content_type=MEDIA_TYPE)
+        return _respond_list([of_type], by, read_search(types, read_body(RESOURCE_BYTES)))
 
     def create() -> Response:
         by = require(f"{scope}:write")
-        made = of_type.create(by, read_body(of_type.body_limit), projection_in(of_type.resource_type, request.args))
+        made = of_type.create(by, read_body(of_type.body_limit), projection_in(types, request.args))
         return respond_resource(made, 201)
 
     def read(id: str) -> Response:
         by = require(f"{scope}:read")
-        found = of_type.read(by, id, projection_in(of_type.resource_type, request.args))
+        found = of_type.read(by, id, projection_in(types, request.args))
         if version.is_known(found.version, request.headers.get("If-None-Match")):
             return Response(status=304, headers={"ETag": found.version})
         return respond_resource(found, 200)
@@ -61,9 +92,7 @@ def _add(routes: Blueprint, of_type: Resources) -> None:
     def replace(id: str) -> Response:
         by = require(f"{scope}:write")
         body = read_body(of_type.body_limit)
-        made = of_type.replace(
-            by, id, body, request.headers.get("If-Match"), projection_in(of_type.resource_type, request.args)
-        )
+        made = of_type.replace(by, id, body, request.headers.get("If-Match"), projection_in(types, request.args))
         return respond_resource(made, 200)
 
     def delete(id: str) -> Response:
@@ -74,7 +103,7 @@ def _add(routes: Blueprint, of_type: Resources) -> None:
 
     one = f"{endpoint}/<id>"
     for path, name, view, method in (
-        (endpoint, "list", list_all, "GET"),
+        (endpoint, "query", query, "GET"),
         (endpoint, "create", create, "POST"),
         (one, "read", read, "GET"),
         (one, "replace", replace, "PUT"),

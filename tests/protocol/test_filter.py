@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scim_server.protocol.errors import ScimError
-from scim_server.protocol.filter import And, Compare, Element, Node, Not, Or, Present, parse
+from scim_server.protocol.filter import parse
 from scim_server.protocol.schema import Registry, ResourceType, load_registry
+from scim_server.protocol.tree import And, Compare, Element, Node, Not, Or, Present
 from tests.filters import Maker, render
 from tests.scim import ENTERPRISE, USER
 

@@ -390,6 +390,11 @@ def test_an_extension_is_addressed_by_its_urn(tmp_path: Path) -> None:
         assert made.by_urn.keys() == {WARRANTY.lower()}
 
 
+def test_an_extension_is_required_only_where_it_is_stated(tmp_path: Path) -> None:
+    made = load(tmp_path, schema(), schema(urn=WARRANTY), resource_type({"schema": WARRANTY})).resource_types["Device"]
+    assert made.as_json()["schemaExtensions"] == [{"schema": WARRANTY, "required": False}]
+
+
 def test_a_directory_is_read_file_by_file(tmp_path: Path) -> None:
     (tmp_path / "1.json").write_text(json.dumps(schema({"name": "model"})))
     (tmp_path / "2.json").write_text(json.dumps([resource_type()]))
@@ -419,11 +424,12 @@ def test_other_attribute_names_are_refused(tmp_path: Path, name: Any) -> None:
     assert problem(tmp_path, schema(inner)) == f"c.{name} is not an attribute name."
 
 
-def test_names_differ_in_more_than_letter_case(tmp_path: Path) -> None:
-    twice = [{"name": "Model"}, {"name": "model"}]
-    assert problem(tmp_path, schema(*twice)) == f"{DEVICE} has two attributes named model."
+@pytest.mark.parametrize(("one", "other"), [("Model", "model"), ("model", "Model"), ("model", "model")])
+def test_names_differ_in_more_than_letter_case(tmp_path: Path, one: str, other: str) -> None:
+    twice = [{"name": one}, {"name": other}]
+    assert problem(tmp_path, schema(*twice)) == f"{DEVICE} has two attributes named {other}."
     inner = {"name": "c", "type": "complex", "subAttributes": twice}
-    assert problem(tmp_path, schema(inner)) == "c has two attributes named model."
+    assert problem(tmp_path, schema(inner)) == f"c has two attributes named {other}."
 
 
 @pytest.mark.parametrize(

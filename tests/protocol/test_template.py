@@ -79,6 +79,23 @@ def test_derived_members_of_a_missing_object_are_left_out() -> None:
         assert filled(document, m={"displayName": "John"}) == document
 
 
+@pytest.mark.parametrize("value", [None, True, 5, "x", ["x"], [{"value": "x"}]])
+def test_a_value_in_the_place_of_an_object_is_left_alone(value: Any) -> None:
+    document = MINIMAL | {ENTERPRISE: {"manager": value}, ACCOUNT_USER: value}
+    assert filled(document, m={"displayName": "John"}, a={"accountStatus": "active"}) == document
+
+
+def test_only_a_missing_extension_appears() -> None:
+    slot = Slot("n", ("name",))
+    derived = {"n": members({"formatted": "Barbara"})}
+    assert json.loads(fill(build(MINIMAL, (slot,)), {"n": slot}, derived)) == MINIMAL
+    named = MINIMAL | {"name": {"givenName": "Barbara"}}
+    assert json.loads(fill(build(named, (slot,)), {"n": slot}, derived))["name"] == {
+        "givenName": "Barbara",
+        "formatted": "Barbara",
+    }
+
+
 def test_a_template_without_slots_is_the_document() -> None:
     assert json.loads(fill(build(MINIMAL, ()), {}, {"t": b'"a":1'})) == MINIMAL
 

@@ -220,6 +220,18 @@ def test_keys_of_date_times_order_as_the_instants_do(one: Any, other: Any) -> No
     assert (one_key == other_key) == (one_worth == other_worth)
 
 
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("2008-01-23T04:56:22Z", "2008-01-23T04:56:22.000"),
+        ("2008-01-23T04:56:22.5+02:00", "2008-01-23T02:56:22.500"),
+        ("2008-01-23T04:56:22.12340Z", "2008-01-23T04:56:22.1234"),
+    ],
+)
+def test_a_key_has_milliseconds_and_further_digits_only_where_they_count(text: str, key: str) -> None:
+    assert date_time_key(text) == key
+
+
 @given(moments(), st.integers(-14 * 60, 14 * 60))
 def test_one_instant_has_one_key_in_every_zone(one: Any, minutes: int) -> None:
     text, (worth, fraction) = one

@@ -26,6 +26,8 @@ def house(tmp_path: Path, registry: Registry) -> Iterator[House]:
     database = Database(f"sqlite:///{tmp_path / 'x.db'}")
     database.upgrade()
     tenant = tenants.create(database, "default", "Example Company")
-    shared = Shared(database, registry, "https://x.example/scim/v2", database.type_numbers(registry.resource_types))
+    shared = Shared(
+        database, registry, "https://x.example/scim/v2", database.type_numbers(registry.resource_types), b"k" * 32
+    )
     yield House(database, all_resources(shared), Principal("test", tenant, frozenset({"admin"})))
     database.close()

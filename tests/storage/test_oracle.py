@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from scim_server import tenants
 from scim_server.protocol import filter
 from scim_server.protocol.match import matches
-from scim_server.protocol.projection import DEFAULT
 from scim_server.protocol.query import Query
+from scim_server.resources import listing
 from scim_server.resources.base import Resources
 from scim_server.tokens import Principal
 from tests.filters import INSTANTS, WORDS, Maker
@@ -40,7 +40,7 @@ def user(make: Maker) -> dict[str, Any]:
 
 
 def everything(resources: Resources, by: Principal) -> list[dict[str, Any]]:
-    page = resources.query(by, Query(1, 1000, DEFAULT, None))
+    page = listing.answer([resources], by, Query(count=1000))
     found: list[dict[str, Any]] = json.loads(page)["Resources"]
     return found
 
@@ -82,7 +82,7 @@ def test_sql_and_evaluator_agree(house: House, seed: int) -> None:
             text = make.filter(resources.resource_type, documents)
             node = filter.parse(text, resources.resource_type)
             expected = [document["id"] for document in documents if matches(node, document)]
-            answer = json.loads(resources.query(by, Query(1, 1000, DEFAULT, node)))
+            answer = json.loads(listing.answer([resources], by, Query(count=1000, filter=text)))
             assert [document["id"] for document in answer["Resources"]] == expected, text
             assert answer["totalResults"] == len(expected), text
             found += 0 < len(expected) < len(documents)

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from scim_server.protocol import filter
-from scim_server.protocol.projection import DEFAULT, read_projection
+from scim_server.protocol.lexer import OPERATORS
+from scim_server.protocol.projection import read_projection
 from scim_server.protocol.query import Query
 from scim_server.protocol.schema import Registry
+from scim_server.resources import listing
 from scim_server.storage.database import Database
 from scim_server.storage.search import Search
 from tests.scim import ACCOUNT_GROUP, ENTERPRISE
@@ -46,7 +48,7 @@ def assert_uses_indexes(database: Database, statements: list[tuple[str, Any]]) -
     assert statements
     for sql, parameters in statements:
         steps = plan(database, sql, parameters)
-        scans = [step for step in steps if re.match(r"SCAN (?!up|\(subquery|j |CONSTANT)", step)]
+        scans = [step for step in steps if re.match(r"SCAN (?!up|page|\(subquery|j |CONSTANT)", step)]
         assert not scans, (sql, steps)
 
 
@@ -78,8 +80,7 @@ def test_a_read_is_one_statement_by_index(house: House, filled: dict[str, str], 
 
 def test_a_page_is_two_statements(house: House, filled: dict[str, str], statements: Any) -> None:
     for text in (None, 'userName eq "u1"'):
-        node = filter.parse(text, house.resources["User"].resource_type) if text else None
-        seen = statements(lambda node=node: house.resources["User"].query(house.by, Query(1, 100, DEFAULT, node)))
+        seen = statements(lambda text=text: listing.answer([house.resources["User"]], house.by, Query(filter=text)))
         assert len(seen) == 2
         assert_uses_indexes(house.database, seen)
 
@@ -102,13 +103,14 @@ def test_excluded_members_are_not_read(house: House, filled: dict[str, str], sta
 )  # fmt: skip
 def test_a_search_for_a_value_uses_an_index(house: House, filled: dict[str, str], statements: Any, text: str) -> None:
     users = house.resources["User"]
-    node = filter.parse(text, users.resource_type)
-    assert_uses_indexes(house.database, statements(lambda: users.query(house.by, Query(1, 10, DEFAULT, node))))
+    assert_uses_indexes(
+        house.database, statements(lambda: listing.answer([users], house.by, Query(count=10, filter=text)))
+    )
 
 
 def test_no_literal_becomes_sql(registry: Registry) -> None:
     user = registry.resource_types["User"]
-    for operator in filter.OPERATORS:
+    for operator in OPERATORS:
         for path in ("userName", "emails.value", "externalId"):
             node = filter.parse(f'{path} {operator} "needle\' --"', user)
             condition = Search(1, {}).condition(node)

@@ -107,7 +107,7 @@ def test_what_is_advertised_is_enforced(http: httpx2.Client) -> None:
     )
     made = http.get("Users").json()["Resources"][0]
     assert ("ETag" in http.get(f"Users/{made['id']}").headers) is config["etag"]["supported"]
-    assert config["sort"]["supported"] is config["pagination"]["cursor"] is False
+    assert config["sort"]["supported"] is config["pagination"]["cursor"] is config["pagination"]["index"] is True
 
 
 @pytest.mark.parametrize(

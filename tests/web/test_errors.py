@@ -195,8 +195,6 @@ def test_what_does_not_exist_is_404(http: httpx2.Client, path: str) -> None:
         ("POST", "Bulk"),
         ("GET", "Me"),
         ("PATCH", "Me"),
-        ("GET", ""),
-        ("POST", ".search"),
     ],
 )
 def test_what_is_not_offered_is_501_and_announced_so(http: httpx2.Client, method: str, path: str) -> None:

@@ -1,0 +1,149 @@
+"""Which tokens does a filter consist of? (RFC 7644 section 3.4.2.2, figure 1)"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sly.lex import Token
+
+from scim_server.protocol.errors import ScimError, invalid_filter
+from scim_server.protocol.limits import FILTER_DEPTH, FILTER_LENGTH, FILTER_TERMS
+from scim_server.protocol.text import check_text
+
+OPERATORS = ("eq", "ne", "co", "sw", "ew", "gt", "ge", "lt", "le")
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """An operand as JSON has it; a class of its own because the grammar takes any string as a name."""
+
+    value: Any
+
+
+_LEXEME = re.compile(
+    r"""[ \t\r\n]*(?:
+    (?P<bracket>[()\[\]])
+  | (?P<string>"(?:[^"\\\x00-\x1f]|\\.)*")
+  | (?P<number>-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?(?![\w.:$-]))
+  | (?P<sub>\.[A-Za-z$][\w$-]*)
+  | (?P<word>[A-Za-z$][\w.:$-]*)
+  | (?P<other>\S)
+    )""",
+    re.VERBOSE | re.ASCII,
+)
+_NAME = re.compile(r"(?:(.+):)?([A-Za-z$][\w$-]*)(\.[A-Za-z$][\w$-]*)?", re.ASCII)
+_BRACKETS = {"(": "LPAREN", ")": "RPAREN", "[": "LBRACKET", "]": "RBRACKET"}
+_WORDS = {"true": True, "false": False, "null": None}
+
+
+class Tokens:
+    """Turns filter text into the grammar's tokens, knowing what may come next."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.expected = "name"
+        self.depth = 0
+        self.terms = 0
+
+    def __iter__(self) -> Iterator[Token]:
+        if len(self.text) > FILTER_LENGTH:
+            raise invalid_filter(f"The filter is longer than {FILTER_LENGTH} characters.")
+        _check_text(self.text)
+        position = 0
+        text = self.text.rstrip(" \t\r\n")
+        while position < len(text):
+            match = _LEXEME.match(text, position)
+            assert match
+            kind = match.lastgroup or "other"
+            for type_, value in self._read(kind, match[kind], match.start(kind)):
+                token = Token()
+                token.type, token.value = type_, value
+                token.lineno, token.index, token.end = 1, match.start(kind), match.end()
+                yield token
+            position = match.end()
+
+    def _read(self, kind: str, lexeme: str, at: int) -> list[tuple[str, Any]]:
+        if kind == "bracket":
+            return [self._bracket(lexeme, at)]
+        if kind == "sub" and self.expected == "logic":
+            self.expected = "operator"
+            return [("SUBATTR", lexeme[1:])]
+        if self.expected == "value":
+            return [self._value(kind, lexeme, at)]
+        if kind == "word":
+            return self._word(lexeme, at)
+        raise unexpected(lexeme, at)
+
+    def _bracket(self, lexeme: str, at: int) -> tuple[str, str]:
+        self.depth += 1 if lexeme in "([" else -1
+        if self.depth > FILTER_DEPTH:
+            raise invalid_filter(f"The filter is nested deeper than {FILTER_DEPTH} levels.")
+        if self.expected == "value" or (self.expected == "operator" and lexeme != "["):
+            raise unexpected(lexeme, at)
+        self.expected = "name" if lexeme in "([" else "logic"
+        return _BRACKETS[lexeme], lexeme
+
+    def _value(self, kind: str, lexeme: str, at: int) -> tuple[str, Any]:
+        self.expected = "logic"
+        if kind == "word" and lexeme in _WORDS:
+            return lexeme.upper(), Literal(_WORDS[lexeme])
+        if kind == "number":
+            return "NUMBER", Literal(_number(lexeme))
+        if kind == "string":
+            try:
+                return "COMP_VALUE", Literal(_check_text(json.loads(lexeme)))
+            except json.JSONDecodeError:
+                raise invalid_filter(f"The string at position {at + 1} of the filter is not a JSON string.") from None
+        raise invalid_filter(
+            f"At position {at + 1} of the filter a value is expected: a string in double quotes, a number,"
+            " true, false or null."
+        )
+
+    def _word(self, lexeme: str, at: int) -> list[tuple[str, Any]]:
+        lower = lexeme.lower()
+        if self.expected == "operator":
+            self.terms += 1
+            if self.terms > FILTER_TERMS:
+                raise invalid_filter(f"The filter has more than {FILTER_TERMS} comparisons.")
+            if lower == "pr":
+                self.expected = "logic"
+            elif lower in OPERATORS:
+                self.expected = "value"
+            else:
+                raise invalid_filter(f"The operator {lexeme[:50]!r} is not supported.")
+            return [(lower.upper(), lower)]
+        if self.expected == "logic":
+            if lower not in ("and", "or"):
+                raise unexpected(lexeme, at)
+            self.expected = "name"
+            return [(lower.upper(), lower)]
+        if lower == "not" and re.match(r"[ \t\r\n]*\(", self.text[at + 3 :]):
+            return [("NOT", lower)]
+        match = _NAME.fullmatch(lexeme)
+        if not match:
+            raise invalid_filter(f"{lexeme[:100]!r} is not the name of an attribute.")
+        self.expected = "operator"
+        uri, name, sub = match.groups()
+        tokens = [("SCHEMA_URI", uri)] if uri else []
+        tokens.append(("ATTRNAME", name))
+        return [*tokens, ("SUBATTR", sub[1:])] if sub else tokens
+
+
+def _check_text(text: str) -> str:
+    try:
+        return check_text(text, "The filter")
+    except ScimError as error:
+        raise invalid_filter(error.detail) from None
+
+
+def _number(lexeme: str) -> int | float:
+    value: int | float = json.loads(lexeme) if len(lexeme) < 400 else float("inf")
+    if isinstance(value, float) and value in (float("inf"), float("-inf")):
+        raise invalid_filter("A number in the filter is out of range.")
+    return value
+
+
+def unexpected(lexeme: str, at: int) -> ScimError:
+    return invalid_filter(f"The filter has an unexpected {lexeme[:50]!r} at position {at + 1}.")

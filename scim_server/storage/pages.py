@@ -1,0 +1,155 @@
+"""Which resources make a page, and in which order?
+
+Missing sort keys come last ascending and first descending (RFC 7644 section 3.4.2.3); ties stand in
+the order of creation. A page is read in two phases, rows with a sort key and rows without, so that
+each is a range of an index.
+"""
+
+from dataclasses import dataclass
+
+from scim_server.storage.database import Database
+from scim_server.storage.keys import scope_range
+from scim_server.storage.sources import Condition, Parameters, Single
+
+INDEXED_LENGTH = 200
+"""Characters of a key that an index holds; equal beginnings are compared whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """The resources of one scope that fit a condition, and the key they are sorted by."""
+
+    scope: int
+    condition: Condition | None
+    sort: Single | None
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a page begins: after this resource, or before it when the walk goes backwards."""
+
+    sort_key: str | None
+    key: int
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """How pages follow one another."""
+
+    is_sorted: bool = False
+    descending: bool = False
+    backwards: bool = False
+
+    @property
+    def rises(self) -> bool:
+        """Tell whether the sort keys rise in the direction of the walk."""
+        return self.descending == self.backwards
+
+
+def total(database: Database, branches: list[Branch]) -> int:
+    """Return how many resources the branches have; without a condition, from the scope's counter."""
+    counts = [_count(branch) for branch in branches]
+    sql = " + ".join(f"({count.sql})" for count in counts)
+    found = database.row(f"SELECT {sql}", tuple(p for count in counts for p in count.parameters))
+    return int(found[0]) if found else 0
+
+
+def _count(branch: Branch) -> Condition:
+    if branch.condition is None:
+        return Condition("SELECT coalesce(sum(total), 0) FROM collection WHERE scope = ?", (branch.scope,))
+    return _where(branch).within("SELECT count(*) FROM resource r ")
+
+
+def page(branches: list[Branch], order: Order, position: Position | None, offset: int, limit: int) -> Condition:
+    """Return a query for the keys and sort keys, (key, s), of a page's resources."""
+    if not order.is_sorted:
+        return _unsorted(branches, order, position, offset, limit)
+    phases = [_with_key(branches, order, position), _without_key(branches, order, position)]
+    wanted = [phase for phase in (phases if order.rises else reversed(phases)) if phase]
+    most = limit + offset
+    sql = " UNION ALL ".join(f"SELECT key, s FROM ({phase.sql} LIMIT {most}) AS phase" for phase in wanted)
+    parameters = tuple(p for phase in wanted for p in phase.parameters)
+    return Condition(f"{sql} LIMIT ? OFFSET ?", (*parameters, limit, offset))
+
+
+def _unsorted(branches: list[Branch], order: Order, position: Position | None, offset: int, limit: int) -> Condition:
+    rows = _rows(branches, order)
+    after, parameters = _past(order, position)
+    sql = f"SELECT key, s FROM ({rows.sql}) AS found{f' WHERE {after}' if after else ''} ORDER BY"
+    # Ordering by an expression keeps the planner from walking the primary key past every row.
+    filtered = position is None and any(branch.condition for branch in branches)
+    direction = "DESC" if order.backwards else "ASC"
+    sql += f" {'+' if filtered else ''}key {direction} LIMIT ? OFFSET ?"
+    return Condition(sql, (*rows.parameters, *parameters, limit, offset))
+
+
+def _past(order: Order, position: Position | None) -> tuple[str, Parameters]:
+    """Return the condition that a key comes after the position in the direction of the walk."""
+    return (f"key {'<' if order.backwards else '>'} ?", (position.key,)) if position else ("", ())
+
+
+def _with_key(branches: list[Branch], order: Order, position: Position | None) -> Condition | None:
+    if position and position.sort_key is None and order.rises:
+        return None
+    rows = _rows(branches, order)
+    sql, parameters = f"SELECT key, s FROM ({rows.sql}) AS found WHERE s IS NOT NULL", rows.parameters
+    if position and position.sort_key is not None:
+        sign = ">" if order.rises else "<"
+        past, past_parameters = _past(order, position)
+        sql += f" AND p {sign}= ? AND (s {sign} ? OR (s = ? AND {past}))"
+        text = position.sort_key
+        start = text[:INDEXED_LENGTH] if _is_indexed(branches) else text
+        parameters += (start, text, text, *past_parameters)
+    direction = "ASC" if order.rises else "DESC"
+    sql += f" ORDER BY p {direction}, s {direction}, key {'DESC' if order.backwards else 'ASC'}"
+    return Condition(sql, parameters)
+
+
+def _without_key(branches: list[Branch], order: Order, position: Position | None) -> Condition | None:
+    if position and position.sort_key is not None and not order.rises:
+        return None
+    rows = _rows(branches, order)
+    sql, parameters = f"SELECT key, s FROM ({rows.sql}) AS found WHERE s IS NULL", rows.parameters
+    if position and position.sort_key is None:
+        past, past_parameters = _past(order, position)
+        sql, parameters = f"{sql} AND {past}", parameters + past_parameters
+    return Condition(f"{sql} ORDER BY key {'DESC' if order.backwards else 'ASC'}", parameters)
+
+
+def _rows(branches: list[Branch], order: Order) -> Condition:
+    """Return a query for key, sort key and its indexed beginning of all rows of the branches."""
+    queries = []
+    for branch in branches:
+        where = _where(branch, by_scope=order.is_sorted)
+        sort = branch.sort.expression if branch.sort else Condition("NULL")
+        start = sort.within("substr(", f", 1, {INDEXED_LENGTH})") if _is_indexed(branches) else sort
+        sql = f"SELECT r.key AS key, {sort.sql} AS s, {start.sql} AS p FROM resource r {where.sql}"
+        queries.append(Condition(sql, (*sort.parameters, *start.parameters, *where.parameters)))
+    sql = " UNION ALL ".join(query.sql for query in queries)
+    return Condition(sql, tuple(p for query in queries for p in query.parameters))
+
+
+def _is_indexed(branches: list[Branch]) -> bool:
+    """Tell whether the sort keys' beginnings, p, are what an index holds; else p is the whole key."""
+    return all(branch.sort and branch.sort.indexed for branch in branches)
+
+
+def _where(branch: Branch, by_scope: bool = False) -> Condition:
+    if branch.condition is None and not by_scope:
+        return Condition("WHERE r.key >= ? AND r.key < ?", scope_range(branch.scope))
+    if branch.condition is None:
+        return Condition("WHERE r.scope = ?", (branch.scope,))
+    condition = branch.condition
+    return Condition(f"WHERE r.scope = ? AND ({condition.sql})", (branch.scope, *condition.parameters))
+
+
+def in_order(rows: list[tuple[int, str | None]], order: Order) -> list[tuple[int, str | None]]:
+    """Return the keys and sort keys of a page in the order of the walk; a join need not keep it."""
+    by_key = sorted(rows, key=lambda row: row[0], reverse=order.backwards)
+    if not order.is_sorted:
+        return by_key
+    having = sorted(
+        (row for row in by_key if row[1] is not None), key=lambda row: row[1] or "", reverse=not order.rises
+    )
+    lacking = [row for row in by_key if row[1] is None]
+    return having + lacking if order.rises else lacking + having
