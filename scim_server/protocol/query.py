@@ -113,16 +113,18 @@ class _SearchRequest(Schema):
 
 
 _search_request = _SearchRequest()
+_MEMBERS = {(field.data_key or name).lower(): field.data_key or name for name, field in _search_request.fields.items()}
 
 
 def read_search(resource_types: Sequence[ResourceType], body: Any) -> Query:
     """Read a SearchRequest. Raises invalidSyntax, invalidValue."""
     if not isinstance(body, dict):
         raise invalid_syntax("The body must be a SearchRequest object.")
-    if isinstance(body.get("startIndex"), str) or isinstance(body.get("count"), str):
+    members = {_MEMBERS.get(name.lower(), name): value for name, value in body.items() if value is not None}
+    if isinstance(members.get("startIndex"), str) or isinstance(members.get("count"), str):
         raise invalid_value("startIndex and count must be integers.")
     try:
-        given = _search_request.load({name: value for name, value in body.items() if value is not None})
+        given = _search_request.load(members)
     except ValidationError as error:
         wrong = ", ".join(sorted(str(name) for name in error.messages_dict))
         raise invalid_value(f"Of the SearchRequest, {wrong} has the wrong type.") from None

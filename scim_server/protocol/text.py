@@ -38,10 +38,10 @@ def has_line_break(text: str) -> bool:
 
 
 def invisible(text: str) -> str | None:
-    """Return the first format character (Unicode category Cf), or None (RFC 8265 section 3)."""
+    """Return the first format character or line separator (categories Cf, Zl, Zp), or None (RFC 8265 section 3)."""
     if text.isascii():
         return None
-    return next((char for char in text if unicodedata.category(char) == "Cf"), None)
+    return next((char for char in text if unicodedata.category(char) in ("Cf", "Zl", "Zp")), None)
 
 
 def folded(text: str) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from scim_server.storage import grams
 from scim_server.storage.database import Database
 from scim_server.storage.keys import key_of, scope_in, scope_range
 from scim_server.storage.parts import Part
@@ -90,6 +91,7 @@ def create(database: Database, scope: int, id: str, now: str, content: Content) 
     database.run(_INSERT, (key, scope, id, 1, now, now, content.display, *columns))
     database.run("INSERT INTO body (key, template) VALUES (?, ?)", (key, content.template))
     _add_values(database, key, content.rows.values)
+    grams.changed(database, key, {}, content.rows.columns)
     return key
 
 
@@ -117,6 +119,7 @@ def update(database: Database, key: int, now: str, old: Rows, new: Content) -> N
         [(key, attribute, element) for attribute, element, _ in gone],
     )
     _add_values(database, key, new.rows.values - old.values)
+    grams.changed(database, key, old.columns, new.rows.columns)
 
 
 def delete(database: Database, stored: Stored, now: str, old: Rows, links: Mapping[str, Any]) -> None:
@@ -132,6 +135,7 @@ def delete(database: Database, stored: Stored, now: str, old: Rows, links: Mappi
     for table, column in (("value", "resource"), ("password", "resource"), ("body", "key"), ("resource", "key")):
         database.run(f"DELETE FROM {table} WHERE {column} = ?", (stored.key,))
     database.run("UPDATE collection SET total = total - 1 WHERE scope = ?", (scope,))
+    grams.changed(database, stored.key, old.columns, {})
 
 
 def touch(database: Database, keys: Iterable[int], now: str) -> None:

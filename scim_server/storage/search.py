@@ -10,6 +10,7 @@ from scim_server.protocol.errors import invalid_filter
 from scim_server.protocol.match import fits
 from scim_server.protocol.schema import Attribute
 from scim_server.protocol.tree import And, Compare, Constant, Element, Node, Not, Or, Present
+from scim_server.storage import grams
 from scim_server.storage.pages import INDEXED_LENGTH
 from scim_server.storage.sources import FALSE, TRUE, Condition, Finite, Linked, Single, Source, Values, joined
 
@@ -112,7 +113,11 @@ class Search:
         """Return the condition that some value of the attribute fits."""
         match source:
             case Single(expression, indexed):
-                return test(expression, operator, key, indexed)
+                tested = test(expression, operator, key, indexed)
+                column = attribute.column if wanted and operator in ("co", "ew") else None
+                if column and column in grams.COLUMNS and len(key) >= grams.SHORTEST:
+                    return joined("AND", [grams.candidates(column, key, self.scope), tested])
+                return tested
             case Finite(keys):
                 return joined("OR", [condition for own, condition in keys if fits(operator, own, key)])
             case Linked() as linked:

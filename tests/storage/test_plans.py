@@ -2,19 +2,25 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
+from scim_server import tenants
 from scim_server.protocol import filter
 from scim_server.protocol.lexer import OPERATORS
 from scim_server.protocol.projection import read_projection
 from scim_server.protocol.query import Query
 from scim_server.protocol.schema import Registry
 from scim_server.resources import listing
+from scim_server.resources.base import Shared
+from scim_server.resources.kinds import all_resources
 from scim_server.storage.database import Database
+from scim_server.storage.keys import scope_of, scope_range
+from scim_server.storage.pages import Order, Position, page
 from scim_server.storage.search import Search
+from scim_server.tokens import Principal
 from tests.scim import ACCOUNT_GROUP, ENTERPRISE
 from tests.storage.conftest import House
 
@@ -124,3 +130,81 @@ def test_writes_do_their_checking_before_the_lock(house: House, statements: Any)
         statements(lambda: users.create(house.by, {}))
     seen = statements(lambda: users.create(house.by, {"userName": "x", "password": "t1meMa$heen"}))
     assert "collection" in seen[0][0]
+
+
+@pytest.fixture(scope="module")
+def crowd(tmp_path_factory: pytest.TempPathFactory, registry: Registry) -> Iterator[House]:
+    """100,000 users of one tenant among 40 tenants, written straight into the tables, with statistics."""
+    database = Database(f"sqlite:///{tmp_path_factory.mktemp('crowd') / 'x.db'}")
+    database.upgrade()
+    for number in range(40):
+        tenants.create(database, f"t{number}", "Company")
+    tenant = tenants.find(database, "t20")
+    numbers = database.type_numbers(registry.resource_types)
+    email = registry.resource_types["User"].by_path
+    with database.transaction():
+        for owner in tenants.every(database):
+            scope = scope_of(owner.number, numbers["User"])
+            count = 100_000 if owner == tenant else 100
+            low, _ = scope_range(scope)
+            database.run(
+                "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) INSERT INTO resource (key, scope,"
+                " id, version, created, modified, user_name, external_id, display_name, family_name, active) SELECT ? + i, ?,"
+                " ? || '-' || i, 1, '2026', '2026', 'u' || i, 'e' || i, 'd' || i, 'f' || (i % 1000), 'true' FROM n",
+                (count, low, scope, owner.name),
+            )
+            for path, text in (("emails.value", "'u' || (key - ?) || '@x.org'"), ("emails.type", "iif(?, 'work', '')")):
+                database.run(
+                    f"INSERT INTO value (resource, attribute, element, scope, key) SELECT key, {email[path].number}, 0, scope, {text}"
+                    " FROM resource WHERE scope = ?",
+                    (low, scope),
+                )
+        database.run("INSERT INTO body (key, template) SELECT key, '{}' FROM resource")
+        database.run("ANALYZE")
+    shared = Shared(database, registry, "https://x.example/scim/v2", numbers, b"k" * 32)
+    yield House(database, all_resources(shared), Principal("test", tenant, frozenset({"admin"})))
+    database.close()
+
+
+def page_steps(house: House, query: Query) -> list[str]:
+    """Return the plan of the statement that finds a page's resources, without what each resource then shows."""
+    users = house.resources["User"]
+    branches = listing._branches([users], house.by, query)
+    order = Order(query.sort_by is not None, query.descending)
+    position = Position("u5", branches[0].scope << 34 | 5) if query.cursor else None
+    found = page(branches, order, position, query.start_index - 1, query.count)
+    return plan(house.database, found.sql, found.parameters)
+
+
+@pytest.mark.parametrize(
+    ("query", "index"),
+    [
+        (Query(filter='userName eq "u77"'), "resource_user_name (scope=? AND <expr>=?)"),
+        (Query(filter='externalId eq "e77"'), "resource_external_id (scope=? AND <expr>=?)"),
+        (Query(filter='emails.value eq "u77@x.org"'), "value_key (scope=? AND attribute=? AND <expr>=?)"),
+        (Query(filter='emails[type eq "work" and value eq "u77@x.org"]'), "value_key (scope=? AND attribute=? AND <expr>=?)"),
+        (Query(filter='userName sw "u77"'), "resource_user_name (scope=? AND <expr>>? AND <expr><?)"),
+        (Query(filter='displayName sw "d77"'), "resource_display_name (scope=? AND <expr>>? AND <expr><?)"),
+        (Query(filter='emails.value sw "u77"'), "value_key (scope=? AND attribute=? AND <expr>>? AND <expr><?)"),
+        (Query(sort_by="userName"), "resource_user_name (scope=?)"),
+        (Query(sort_by="userName", descending=True), "resource_user_name (scope=?)"),
+        (Query(sort_by="displayName"), "resource_display_name (scope=?)"),
+        (Query(sort_by="userName", cursor="x"), "resource_user_name (scope=? AND <expr>>?)"),
+        (Query(cursor="x"), "INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+        (Query(), "INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+        (Query(filter='userName co "77"'), "INTEGER PRIMARY KEY (rowid=?)"),
+        (Query(filter='displayName co "777"'), "INTEGER PRIMARY KEY (rowid=?)"),
+        (Query(filter='title ew "77"'), "INTEGER PRIMARY KEY (rowid=?)"),
+        (Query(filter='name.familyName co "山田"'), "INTEGER PRIMARY KEY (rowid=?)"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_at_100000_users_a_search_is_led_by_an_index(crowd: House, query: Query, index: str) -> None:
+    steps = page_steps(crowd, query)
+    assert any(step.startswith("SEARCH") and step.endswith(index) for step in steps), steps
+    assert not [step for step in steps if re.match(r"SCAN (r|v|e|resource|value)\b", step)], steps
+    # A virtual table is always "scanned": M1 is the match, >< the range of row ids.
+    assert all(step.endswith(":M1><") for step in steps if "VIRTUAL TABLE" in step), steps
+    assert any("gram VIRTUAL TABLE" in step for step in steps) is bool(
+        query.filter and re.search(" (co|ew) ", query.filter)
+    )

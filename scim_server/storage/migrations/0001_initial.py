@@ -31,6 +31,8 @@ CREATE TABLE value (
     key TEXT NOT NULL, PRIMARY KEY (resource, attribute, element)
 ) WITHOUT ROWID;
 CREATE INDEX value_key ON value (scope, attribute, substr(key, 1, 200));
+CREATE VIRTUAL TABLE gram USING fts5 (grams, content = '', detail = 'none', columnsize = 0, tokenize = 'ascii');
+CREATE TABLE gram_pending (key INTEGER PRIMARY KEY, indexed TEXT NOT NULL);
 CREATE TABLE reference (
     source INTEGER NOT NULL, attribute INTEGER NOT NULL, target INTEGER NOT NULL,
     PRIMARY KEY (source, attribute, target)

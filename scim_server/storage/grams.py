@@ -1,0 +1,83 @@
+"""How is text found by a part of it?
+
+The 2- and 3-grams of every promoted text column are tokens of a full-text index; a needle's grams
+lead to candidates, which are then compared whole. Changed resources wait in ``gram_pending`` and are
+searched there until some hundred of them are indexed at once: one by one would make each write
+several times as dear.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+
+from scim_server.storage.database import Database
+from scim_server.storage.keys import scope_range
+from scim_server.storage.sources import Condition
+
+COLUMNS = (
+    "external_id", "user_name", "display_name", "family_name", "given_name", "title", "user_type", "employee_number",
+    "organization", "department",
+)  # fmt: skip
+SHORTEST = 2
+"""Characters that a needle must have to be found by its grams: two make many a Japanese name."""
+_LONGEST = 3
+_MOST_TOKENS = 16
+_BATCH = 500
+_LOOK_EVERY = 64
+
+
+def candidates(column: str, needle: str, scope: int) -> Condition:
+    """Return the condition that the grams of a needle, or no index yet, speak for the row ``r``."""
+    size = min(len(needle), _LONGEST)
+    tokens = list(dict.fromkeys(_token(column, needle[at : at + size]) for at in range(len(needle) - size + 1)))
+    low, high = scope_range(scope)
+    sql = (
+        "r.key IN (SELECT rowid FROM gram WHERE gram MATCH ? AND rowid >= ? AND rowid < ?"
+        " UNION ALL SELECT key FROM gram_pending WHERE key >= ? AND key < ?)"
+    )
+    return Condition(sql, (" ".join(tokens[:_MOST_TOKENS]), low, high, low, high))
+
+
+def changed(database: Database, key: int, old: Mapping[str, str], new: Mapping[str, str]) -> None:
+    """Note that a resource's columns changed, or that it came or went, within the caller's transaction."""
+    if all(old.get(column) == new.get(column) for column in COLUMNS):
+        return
+    sql = "INSERT INTO gram_pending (key, indexed) VALUES (?, ?) ON CONFLICT (key) DO NOTHING"
+    database.run(sql, (key, _tokens(old)))
+    # Looking each time would cost more than it tells; keys are consecutive.
+    if key % _LOOK_EVERY == 0:
+        found = database.row("SELECT count(*) FROM gram_pending")
+        if found and found[0] >= _BATCH:
+            index_pending(database)
+
+
+def index_pending(database: Database) -> None:
+    """Bring the index up to date, within the caller's transaction."""
+    read = ", ".join(f"r.{column}" for column in COLUMNS)
+    sql = f"SELECT p.key, p.indexed, {read} FROM gram_pending p LEFT JOIN resource r ON r.key = p.key"
+    rows = database.rows(sql)
+    gone = [(key, indexed) for key, indexed, *_ in rows if indexed]
+    database.run_many("INSERT INTO gram (gram, rowid, grams) VALUES ('delete', ?, ?)", gone)
+    come = [(key, _tokens(dict(zip(COLUMNS, columns, strict=True)))) for key, _, *columns in rows]
+    database.run_many("INSERT INTO gram (rowid, grams) VALUES (?, ?)", [row for row in come if row[1]])
+    database.run("DELETE FROM gram_pending")
+
+
+def _tokens(columns: Mapping[str, str | None]) -> str:
+    """Return the tokens of a row, each once, in an order that depends on the row only."""
+    found: dict[str, None] = {}
+    for column in COLUMNS:
+        text = columns.get(column) or ""
+        for size in (SHORTEST, _LONGEST):
+            for at in range(len(text) - size + 1):
+                found[_token(column, text[at : at + size])] = None
+    return " ".join(found)
+
+
+def _token(column: str, gram: str) -> str:
+    # The tokenizer folds and splits by its own rules; letters and hexadecimal digits pass unchanged.
+    return _letters()[column] + gram.encode().hex()
+
+
+@cache
+def _letters() -> dict[str, str]:
+    return {column: chr(ord("g") + index) for index, column in enumerate(COLUMNS)}
