@@ -113,7 +113,9 @@ class _SearchRequest(Schema):
 
 
 _search_request = _SearchRequest()
-_MEMBERS = {(field.data_key or name).lower(): field.data_key or name for name, field in _search_request.fields.items()}
+_MEMBERS: dict[str, str] = {
+    (field.data_key or name).lower(): field.data_key or name for name, field in _search_request.fields.items()
+}
 
 
 def read_search(resource_types: Sequence[ResourceType], body: Any) -> Query:
