@@ -122,7 +122,8 @@ def read_search(resource_types: Sequence[ResourceType], body: Any) -> Query:
     """Read a SearchRequest. Raises invalidSyntax, invalidValue."""
     if not isinstance(body, dict):
         raise invalid_syntax("The body must be a SearchRequest object.")
-    members = {_MEMBERS.get(name.lower(), name): value for name, value in body.items() if value is not None}
+    members = {name: value for name, value in body.items() if value is not None}
+    members = {_MEMBERS.get(name.lower()) or name: value for name, value in members.items()}
     if isinstance(members.get("startIndex"), str) or isinstance(members.get("count"), str):
         raise invalid_value("startIndex and count must be integers.")
     try:

@@ -66,7 +66,8 @@ def _branches(kinds: Sequence[Resources], by: Principal, query: Query) -> list[B
         condition = search.condition(node) if search and node else None
         attribute = sorts.get(kind.name)
         sort = search.sort_key(attribute, _parent(kind, attribute)) if search and attribute else None
-        branches.append(Branch(kind.scope(by), condition, sort or (_NO_KEY if sorts else None)))
+        is_led = bool(search and node and search.is_led(node))
+        branches.append(Branch(kind.scope(by), condition, sort or (_NO_KEY if sorts else None), is_led))
     return branches
 
 

@@ -22,6 +22,8 @@ class Branch:
     scope: int
     condition: Condition | None
     sort: Single | None
+    is_led: bool = False
+    """An index leads to what the condition fits, better than a walk in the order of creation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +79,9 @@ def _unsorted(branches: list[Branch], order: Order, position: Position | None, o
     after, parameters = _past(order, position)
     sql = f"SELECT key, s FROM ({rows.sql}) AS found{f' WHERE {after}' if after else ''} ORDER BY"
     # Ordering by an expression keeps the planner from walking the primary key past every row.
-    filtered = position is None and any(branch.condition for branch in branches)
+    is_led = any(branch.is_led for branch in branches)
     direction = "DESC" if order.backwards else "ASC"
-    sql += f" {'+' if filtered else ''}key {direction} LIMIT ? OFFSET ?"
+    sql += f" {'+' if is_led else ''}key {direction} LIMIT ? OFFSET ?"
     return Condition(sql, (*rows.parameters, *parameters, limit, offset))
 
 
@@ -92,7 +94,7 @@ def _with_key(branches: list[Branch], order: Order, position: Position | None) -
     if position and position.sort_key is None and order.rises:
         return None
     rows = _rows(branches, order)
-    sql, parameters = f"SELECT key, s FROM ({rows.sql}) AS found WHERE s IS NOT NULL", rows.parameters
+    sql, parameters = f"SELECT key, s FROM ({rows.sql}) AS found WHERE p IS NOT NULL", rows.parameters
     if position and position.sort_key is not None:
         sign = ">" if order.rises else "<"
         past, past_parameters = _past(order, position)
@@ -109,7 +111,7 @@ def _without_key(branches: list[Branch], order: Order, position: Position | None
     if position and position.sort_key is not None and not order.rises:
         return None
     rows = _rows(branches, order)
-    sql, parameters = f"SELECT key, s FROM ({rows.sql}) AS found WHERE s IS NULL", rows.parameters
+    sql, parameters = f"SELECT key, s FROM ({rows.sql}) AS found WHERE p IS NULL", rows.parameters
     if position and position.sort_key is None:
         past, past_parameters = _past(order, position)
         sql, parameters = f"{sql} AND {past}", parameters + past_parameters
@@ -139,8 +141,9 @@ def _where(branch: Branch, by_scope: bool = False) -> Condition:
         return Condition("WHERE r.key >= ? AND r.key < ?", scope_range(branch.scope))
     if branch.condition is None:
         return Condition("WHERE r.scope = ?", (branch.scope,))
-    condition = branch.condition
-    return Condition(f"WHERE r.scope = ? AND ({condition.sql})", (branch.scope, *condition.parameters))
+    # The range bounds the search without being an index that competes with the condition's own.
+    sql = f"WHERE r.key >= ? AND r.key < ? AND ({branch.condition.sql})"
+    return Condition(sql, (*scope_range(branch.scope), *branch.condition.parameters))
 
 
 def in_order(rows: list[tuple[int, str | None]], order: Order) -> list[tuple[int, str | None]]:

@@ -51,6 +51,22 @@ class Search:
             case Compare():
                 return self._compare(node, wanted)
 
+    def is_led(self, node: Node) -> bool:
+        """Tell whether an index leads to the few resources that can fit a filter, so that others need no look."""
+        match node:
+            case And(children):
+                return any(self.is_led(child) for child in children)
+            case Or(children):
+                return all(self.is_led(child) for child in children)
+            case Element(parent):
+                return parent.multi_valued
+            case Compare(attribute, "eq" | "sw"):
+                source = self.source(attribute)
+                return isinstance(source, Values | Linked) or (isinstance(source, Single) and source.indexed)
+            case Compare(attribute, "co" | "ew", key):
+                return attribute.column in grams.COLUMNS and len(key) >= grams.SHORTEST
+        return False
+
     def source(self, attribute: Attribute) -> Source:
         """Return where an attribute's keys are found."""
         if attribute.path in self.derived:
@@ -114,6 +130,8 @@ class Search:
         match source:
             case Single(expression, indexed):
                 tested = test(expression, operator, key, indexed)
+                if indexed and operator in ("eq", "sw"):
+                    tested = Condition(f"(r.scope = ? AND {tested.sql})", (self.scope, *tested.parameters))
                 column = attribute.column if wanted and operator in ("co", "ew") else None
                 if column and column in grams.COLUMNS and len(key) >= grams.SHORTEST:
                     return joined("AND", [grams.candidates(column, key, self.scope), tested])
