@@ -53,7 +53,7 @@ def _resolve(resource_types: tuple[ResourceType, ...], names: Iterable[str]) -> 
     for name in names:
         lower = name.strip().lower()
         for resource_type in resource_types:
-            if attribute := resource_type.by_path.get(lower):
+            if attribute := resource_type.attribute(lower):
                 found.add(attribute.path.lower())
             elif lower in resource_type.by_urn:
                 found.add(lower)

@@ -160,9 +160,26 @@ class ResourceType:
         extended = [attribute for extension in self.extensions for attribute in extension.schema.attributes]
         return (self.common["externalId"], *self.schema.attributes, *extended)
 
+    @cached_property
+    def by_short_path(self) -> dict[str, Attribute]:
+        """Extension attributes by lower-case path without the URN, where that means one attribute only."""
+        short: dict[str, Attribute] = {}
+        ambiguous = set(self.by_path)
+        for extension in self.extensions:
+            for top in extension.schema.attributes:
+                for attribute in top.walk():
+                    path = attribute.path.removeprefix(f"{extension.schema.id}:").lower()
+                    if short.setdefault(path, attribute) is not attribute:
+                        ambiguous.add(path)
+        return {path: attribute for path, attribute in short.items() if path not in ambiguous}
+
     def attribute(self, path: str) -> Attribute | None:
-        """Return the attribute at a path in standard notation, in any letter case (RFC 7644 section 3.10)."""
-        return self.by_path.get(path.lower())
+        """Return the attribute at a path in standard notation, in any letter case (RFC 7644 section 3.10).
+
+        An extension's attribute is found without its URN too, as administrators write it.
+        """
+        lower = path.lower()
+        return self.by_path.get(lower) or self.by_short_path.get(lower)
 
     def as_json(self) -> dict[str, Any]:
         return {

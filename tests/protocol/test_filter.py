@@ -12,7 +12,7 @@ from scim_server.protocol.filter import parse
 from scim_server.protocol.schema import Registry, ResourceType, load_registry
 from scim_server.protocol.tree import And, Compare, Element, Node, Not, Or, Present
 from tests.filters import Maker, render
-from tests.scim import ENTERPRISE, USER
+from tests.scim import ACCOUNT_USER, ENTERPRISE, USER
 
 TYPE = load_registry().resource_types["User"]
 
@@ -79,6 +79,10 @@ def test_not_binds_tighter_than_and_and_tighter_than_or(text: str, tree: str) ->
         (f'{USER}:userName sw "J"', "userName sw j"),
         (f'{USER.upper()}:name.familyName co "O\'Malley"', "name.familyName co o'malley"),
         (f'{ENTERPRISE}:manager.value eq "Id"', f"{ENTERPRISE}:manager.value eq Id"),
+        ('department eq "D"', f"{ENTERPRISE}:department eq d"),
+        ('Manager.Value eq "Id"', f"{ENTERPRISE}:manager.value eq Id"),
+        ('accountStatus eq "Expired"', f"{ACCOUNT_USER}:accountStatus eq expired"),
+        ('services[display sw "m"]', f"{ACCOUNT_USER}:services[{ACCOUNT_USER}:services.display sw m]"),
         ('emails co "x"', "emails.value co x"),
         ("emails pr", "emails pr"),
         ("name pr", "name pr"),

@@ -74,6 +74,7 @@ def test_both_parameters_together_are_refused(user: ResourceType, attributes: li
         ("emails.type", {"emails": [{"type": "work"}]}),
         ("meta.version", {"meta": {"version": 'W/"1"'}}),
         (f"{ENTERPRISE}:department", {ENTERPRISE: {"department": "Tours"}}),
+        ("Department", {ENTERPRISE: {"department": "Tours"}}),
         (f"{ENTERPRISE}:MANAGER.displayName", {ENTERPRISE: {"manager": {"displayName": "John Smith"}}}),
         (ENTERPRISE, {ENTERPRISE: BARBARA[ENTERPRISE]}),
         (ENTERPRISE.upper(), {ENTERPRISE: BARBARA[ENTERPRISE]}),
@@ -92,7 +93,7 @@ def test_several_attributes_are_shown_together(user: ResourceType) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["nosuch", "", "department", "name.nosuch", "name.middleName", "title", "password", USER]
+    "name", ["nosuch", "", "division", "name.nosuch", "name.middleName", "title", "password", USER]
 )
 def test_what_is_unknown_absent_or_secret_shows_nothing(user: ResourceType, name: str) -> None:
     assert only(user, name) == {}

@@ -266,7 +266,9 @@ def test_attributes_are_found_by_path_in_any_letter_case(registry: Registry, pat
     assert attribute.path == found
 
 
-@pytest.mark.parametrize("path", ["", "nosuch", "department", "name.value", f"{ENTERPRISE}", f"{GROUP}:displayName"])
+@pytest.mark.parametrize(
+    "path", ["", "nosuch", "manager.nosuch", "name.value", f"{ENTERPRISE}", f"{GROUP}:displayName"]
+)
 def test_other_paths_lead_nowhere(registry: Registry, path: str) -> None:
     assert registry.resource_types["User"].attribute(path) is None
 
@@ -384,10 +386,22 @@ def test_an_extension_is_addressed_by_its_urn(tmp_path: Path) -> None:
         kind = resource_type({"schema": urn, "required": True})
         made = load(tmp_path, extension, schema({"name": "model"}), kind).resource_types["Device"]
         assert [(e.schema.id, e.required) for e in made.extensions] == [(WARRANTY, True)]
-        assert made.attribute("until") is None
         until = made.attribute(f"{WARRANTY}:UNTIL")
         assert until and until.urn == WARRANTY
+        assert made.attribute("Until") is until
         assert made.by_urn.keys() == {WARRANTY.lower()}
+
+
+def test_a_name_that_means_several_attributes_needs_its_urn(tmp_path: Path) -> None:
+    other = f"{WARRANTY}:other"
+    kind = resource_type({"schema": WARRANTY}, {"schema": other})
+    shared, own = {"name": "until"}, {"name": "model"}
+    extensions = [schema(shared, own, urn=WARRANTY), schema(shared, urn=other)]
+    made = load(tmp_path, *extensions, schema(own), kind).resource_types["Device"]
+    assert made.attribute("until") is None
+    model = made.attribute("model")
+    assert model and model.urn == ""
+    assert made.attribute(f"{other}:until") is not made.attribute(f"{WARRANTY}:until")
 
 
 def test_an_extension_is_required_only_where_it_is_stated(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """RFC 9865 over HTTP."""
 
 import re
+import threading
 from collections.abc import Callable
+from random import Random
 from typing import Any
 
 import httpx2
@@ -29,6 +31,29 @@ def test_a_walk_has_every_resource_once(http: httpx2.Client, people: list[dict[s
             page = http.get("Users", params={"cursor": page["nextCursor"], "count": 2}).json()
             found += page["Resources"]
         assert found == people
+
+
+def test_a_walk_among_50_concurrent_deletes_has_every_other_resource_once(caller: Caller) -> None:
+    ids = [create_user(caller.http, f"user{number}")["id"] for number in range(120)]
+    doomed = Random(9865).sample(ids, 50)
+    statuses: list[int] = []
+
+    def delete() -> None:
+        urls = (f"{caller.http.base_url}Users/{id}" for id in doomed)
+        statuses.extend(httpx2.delete(url, headers=caller.http.headers).status_code for url in urls)
+
+    deleting = threading.Thread(target=delete)
+    deleting.start()
+    seen: list[str] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        page = caller.http.get("Users", params={"cursor": cursor, "count": 3, "sortBy": "userName"}).json()
+        seen += [user["id"] for user in page["Resources"]]
+        cursor = page.get("nextCursor")
+    deleting.join()
+    assert statuses == [204] * 50
+    assert len(seen) == len(set(seen))
+    assert set(ids) - set(doomed) <= set(seen) <= set(ids)
 
 
 def test_the_last_page_has_no_next_cursor_even_when_it_is_full(

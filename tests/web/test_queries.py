@@ -196,6 +196,7 @@ def test_filters_select_by_what_is_derived(http: httpx2.Client) -> None:
         ("Users", f'{ACCOUNT_USER}:services.value eq "{mail["id"]}"', both),
         ("Users", f"not ({ACCOUNT_USER}:services pr)", []),
         ("Users", f'{ACCOUNT_USER}:accountStatus eq "disabled"', both[:1]),
+        ("Users", 'accountStatus eq "active" and services.display eq "Mail"', both[1:]),
         ("Users", f'{ACCOUNT_USER}:accountStatus ne "Disabled"', both[1:]),
         ("Users", f'{ACCOUNT_USER}:companyName sw "example"', both),
         ("Users", f'{ENTERPRISE}:manager.displayName co "SMITH"', both[1:]),
