@@ -21,7 +21,7 @@ from scim_server.config import (
     unknown_names,
 )
 from scim_server.protocol.errors import ScimError
-from scim_server.protocol.schema import SchemaError, load_registry
+from scim_server.protocol.registry import SchemaError, load_registry
 from scim_server.storage.database import Database, DatabaseError, SqlError, open_prepared
 from scim_server.tenants import Tenant, TenantError
 from scim_server.tokens import TokenError

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from scim_server import clock
-from scim_server.protocol.schema import Registry
+from scim_server.protocol.registry import Registry
 from scim_server.protocol.text import check_line
 from scim_server.storage.database import Database, Unavailable
 from scim_server.storage.models import Token as Row

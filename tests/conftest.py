@@ -9,7 +9,7 @@ import httpx2 as httpx
 import pytest
 
 from scim_server import config, tenants, tokens
-from scim_server.protocol.schema import Registry, load_registry
+from scim_server.protocol.registry import Registry, load_registry
 from scim_server.storage.database import Database
 from tests.server import Server
 

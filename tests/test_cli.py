@@ -11,7 +11,7 @@ from subprocess import CompletedProcess
 import pytest
 
 from scim_server import __version__
-from scim_server.protocol.schema import Registry
+from scim_server.protocol.registry import Registry
 from scim_server.storage.database import Database
 from scim_server.tokens import default_scopes, scope_names
 from tests.releases import ROOT, later_release

@@ -11,7 +11,7 @@ from scim_server import tokens
 from scim_server.app import create_app
 from scim_server.cli import main
 from scim_server.config import Settings
-from scim_server.protocol.schema import Registry
+from scim_server.protocol.registry import Registry
 from scim_server.storage.database import Database
 from tests.server import Server
 

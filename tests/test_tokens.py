@@ -14,7 +14,7 @@ import pytest
 
 from scim_server import tenants, tokens
 from scim_server.protocol.errors import ScimError
-from scim_server.protocol.schema import Registry
+from scim_server.protocol.registry import Registry
 from scim_server.storage.database import Database, Unavailable
 from scim_server.tenants import Tenant
 from scim_server.tokens import Authenticator, Principal, TokenError

@@ -11,11 +11,10 @@ from typing import Any
 
 from scim2_filter_parser import ast
 from scim2_filter_parser.parser import SCIMParser
-from sly.lex import Token
 from sly.yacc import Parser, ParserMeta
 
 from scim_server.protocol.errors import invalid_filter
-from scim_server.protocol.lexer import Literal, Tokens, unexpected
+from scim_server.protocol.lexer import Literal, Token, Tokens, unexpected
 from scim_server.protocol.match import matches
 from scim_server.protocol.schema import Attribute, ResourceType
 from scim_server.protocol.tree import And, Compare, Constant, Element, Node, Not, Or, Present

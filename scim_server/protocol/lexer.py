@@ -6,13 +6,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sly.lex import Token
-
 from scim_server.protocol.errors import ScimError, invalid_filter
 from scim_server.protocol.limits import FILTER_DEPTH, FILTER_LENGTH, FILTER_TERMS
 from scim_server.protocol.text import check_text
 
 OPERATORS = ("eq", "ne", "co", "sw", "ew", "gt", "ge", "lt", "le")
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What the grammar's parser looks at."""
+
+    type: str
+    value: Any
+    index: int
+    end: int
+    lineno: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +67,7 @@ class Tokens:
             assert match
             kind = match.lastgroup or "other"
             for type_, value in self._read(kind, match[kind], match.start(kind)):
-                token = Token()
-                token.type, token.value = type_, value
-                token.lineno, token.index, token.end = 1, match.start(kind), match.end()
-                yield token
+                yield Token(type_, value, index=match.start(kind), end=match.end())
             position = match.end()
 
     def _read(self, kind: str, lexeme: str, at: int) -> list[tuple[str, Any]]:

@@ -3,31 +3,44 @@
 The evaluator works on whole representations, without a database: it is what the SQL is held to.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from scim_server.protocol.schema import Attribute
 from scim_server.protocol.tree import And, Compare, Constant, Element, Node, Not, Or, Present
 from scim_server.protocol.types import comparison_key
 
+Values = Callable[[Attribute], Iterable[Any]]
+"""Gives the values of an attribute."""
+
 
 def matches(node: Node, document: Mapping[str, Any]) -> bool:
     """Tell whether a whole representation matches a resolved filter."""
+    return _holds(node, lambda attribute: values_at(attribute, document))
+
+
+def _holds(node: Node, values: Values) -> bool:
     match node:
         case Constant(value):
             return value
         case And(children):
-            return all(matches(child, document) for child in children)
+            return all(_holds(child, values) for child in children)
         case Or(children):
-            return any(matches(child, document) for child in children)
+            return any(_holds(child, values) for child in children)
         case Not(child):
-            return not matches(child, document)
+            return not _holds(child, values)
         case Present(attribute):
-            return any(True for _ in values_at(attribute, document))
+            return any(True for _ in values(attribute))
         case Element(parent, condition):
-            return any(_element_matches(condition, element) for element in values_at(parent, document))
+            return any(_holds(condition, _within(element)) for element in values(parent))
         case Compare(attribute, operator, operand):
-            return _compare([_key(attribute, value) for value in values_at(attribute, document)], operator, operand)
+            keys = [comparison_key(attribute.type, attribute.case_exact, value) for value in values(attribute)]
+            return _compare(keys, operator, operand)
+
+
+def _within(element: Mapping[str, Any]) -> Values:
+    """Return the values of sub-attributes of one element."""
+    return lambda attribute: [element[attribute.name]] if attribute.name in element else []
 
 
 def fits(operator: str, key: str, operand: str) -> bool:
@@ -59,29 +72,6 @@ def _compare(keys: list[str], operator: str, operand: str) -> bool:
     if not keys:
         return operator == "ne"
     return any(fits(operator, key, operand) for key in keys)
-
-
-def _element_matches(node: Node, element: Mapping[str, Any]) -> bool:
-    match node:
-        case Constant(value):
-            return value
-        case And(children):
-            return all(_element_matches(child, element) for child in children)
-        case Or(children):
-            return any(_element_matches(child, element) for child in children)
-        case Not(child):
-            return not _element_matches(child, element)
-        case Present(attribute):
-            return attribute.name in element
-        case Compare(attribute, operator, operand):
-            keys = [_key(attribute, element[attribute.name])] if attribute.name in element else []
-            return _compare(keys, operator, operand)
-        case Element():
-            raise AssertionError("a value path within a value path")
-
-
-def _key(attribute: Attribute, value: Any) -> str:
-    return comparison_key(attribute.type, attribute.case_exact, value)
 
 
 def values_at(attribute: Attribute, document: Mapping[str, Any]) -> Iterator[Any]:

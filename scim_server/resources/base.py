@@ -18,7 +18,8 @@ from scim_server.protocol import replace, template, validation, version
 from scim_server.protocol.errors import invalid_value, not_found, uniqueness
 from scim_server.protocol.limits import GROUP_MEMBERS, RESOURCE_BYTES
 from scim_server.protocol.projection import DEFAULT, NOTHING, Projection, project
-from scim_server.protocol.schema import Attribute, Registry, ResourceType
+from scim_server.protocol.registry import Registry
+from scim_server.protocol.schema import Attribute, ResourceType
 from scim_server.protocol.tree import Present
 from scim_server.storage import documents, members
 from scim_server.storage.database import Database

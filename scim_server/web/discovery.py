@@ -8,7 +8,7 @@ from flask import Blueprint, Response, request
 from scim_server.protocol import limits
 from scim_server.protocol.errors import ScimError, not_found
 from scim_server.protocol.query import render_list
-from scim_server.protocol.schema import Registry
+from scim_server.protocol.registry import Registry
 from scim_server.web.auth import known_principal, public
 from scim_server.web.errors import MEDIA_TYPE
 

@@ -11,7 +11,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from scim_server.protocol.errors import ScimError
-from scim_server.protocol.schema import Registry, ResourceType, SchemaError, load_registry
+from scim_server.protocol.registry import Registry, SchemaError, load_registry
+from scim_server.protocol.schema import ResourceType
 
 settings.register_profile("protocol", deadline=None)  # how long an example takes says nothing about SCIM
 settings.load_profile("protocol")

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from scim_server.protocol.errors import ScimError
 from scim_server.protocol.filter import parse
-from scim_server.protocol.schema import Registry, ResourceType, load_registry
+from scim_server.protocol.registry import Registry, load_registry
+from scim_server.protocol.schema import ResourceType
 from scim_server.protocol.tree import And, Compare, Element, Node, Not, Or, Present
 from tests.filters import Maker, render
 from tests.scim import ACCOUNT_USER, ENTERPRISE, USER

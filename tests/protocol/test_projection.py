@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scim_server.protocol.projection import DEFAULT, NOTHING, Projection, project, read_projection
-from scim_server.protocol.schema import Registry, ResourceType
+from scim_server.protocol.registry import Registry
+from scim_server.protocol.schema import ResourceType
 from tests.protocol import DEVICE, WARRANTY, load, refused, resource_type, schema
 from tests.scim import ACCOUNT_USER, ENTERPRISE, USER
 

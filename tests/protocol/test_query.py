@@ -18,7 +18,8 @@ from scim_server.protocol.query import (
     render_list,
     sort_attribute,
 )
-from scim_server.protocol.schema import Registry, ResourceType
+from scim_server.protocol.registry import Registry
+from scim_server.protocol.schema import ResourceType
 from tests.protocol import json_values, outcome, refused
 from tests.scim import ENTERPRISE, USER
 

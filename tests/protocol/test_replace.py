@@ -3,8 +3,9 @@ from typing import Any
 
 import pytest
 
+from scim_server.protocol.registry import Registry
 from scim_server.protocol.replace import apply
-from scim_server.protocol.schema import Registry, ResourceType
+from scim_server.protocol.schema import ResourceType
 from tests.protocol import DEVICE, WARRANTY, device, load, refused, resource_type, schema
 from tests.scim import ENTERPRISE, USER
 

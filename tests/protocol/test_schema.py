@@ -8,14 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scim_server.protocol.schema import (
-    RESOURCE_TYPE_URN,
-    SCHEMA_URN,
-    Registry,
-    SchemaError,
-    bundled_schemas,
-    load_registry,
-)
+from scim_server.protocol.registry import Registry, SchemaError, bundled_schemas, load_registry
+from scim_server.protocol.schema import RESOURCE_TYPE_URN, SCHEMA_URN
 from tests.protocol import DEVICE, WARRANTY, device, load, names, outcome, resource_type, schema
 from tests.scim import ACCOUNT_GROUP, ACCOUNT_USER, ENTERPRISE, GROUP, SERVICE, USER
 

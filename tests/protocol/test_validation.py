@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scim_server.protocol.errors import ERROR_SCHEMA, ScimError
-from scim_server.protocol.schema import Attribute, Registry, ResourceType
+from scim_server.protocol.registry import Registry
+from scim_server.protocol.schema import Attribute, ResourceType
 from scim_server.protocol.validation import check, schemas_in_use
 from tests.protocol import WARRANTY, json_values, load, names, outcome, refused, resource_type, schema
 from tests.scim import ACCOUNT_USER, ENTERPRISE, GROUP, SERVICE, USER

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from scim_server import tenants
-from scim_server.protocol.schema import Registry
+from scim_server.protocol.registry import Registry
 from scim_server.resources.base import Resources, Shared
 from scim_server.resources.kinds import all_resources
 from scim_server.storage.database import Database

@@ -12,7 +12,7 @@ from scim_server.protocol import filter
 from scim_server.protocol.lexer import OPERATORS
 from scim_server.protocol.projection import read_projection
 from scim_server.protocol.query import Query
-from scim_server.protocol.schema import Registry
+from scim_server.protocol.registry import Registry
 from scim_server.resources import listing
 from scim_server.resources.base import Shared
 from scim_server.resources.kinds import all_resources

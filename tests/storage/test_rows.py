@@ -1,6 +1,6 @@
 import json
 
-from scim_server.protocol.schema import Registry, bundled_schemas
+from scim_server.protocol.registry import Registry, bundled_schemas
 from scim_server.storage.documents import COLUMNS
 from scim_server.storage.keys import key_of, scope_in, scope_of, scope_range, tenant_range, type_in
 from scim_server.storage.rows import rows_of
