@@ -51,7 +51,7 @@ def test_the_installed_wheel_serves_from_anywhere(wheel: Path, tmp_path: Path, m
     subprocess.run([*pip, str(wheel)], check=True, timeout=60)
     server = Server(elsewhere, {"PYTHONPATH": str(target)})
     found = server.run(
-        [sys.executable, "-c", "from scim_server.protocol import schema as s; print(s.bundled_schemas())"]
+        [sys.executable, "-c", "from scim_server.protocol import registry as r; print(r.bundled_schemas())"]
     )
     assert found.stdout == f"{target}/scim_server/schemas\n"
     server.initialised()
