@@ -100,9 +100,9 @@ class _Resolver:
     def _element(self, tree: Any, further: Node | None = None) -> Node:
         if lacking := self._lacking(tree, tree.namespace):
             return lacking
-        parent = self._attribute(tree.namespace)
         if self.parent:
             raise invalid_filter("A value path cannot stand within another.")
+        parent = self._attribute(tree.namespace)
         if not parent.sub_attributes:
             raise invalid_filter(f"{parent.path} has no sub-attributes to filter by.")
         inside = _Resolver(self.resource_type, self.among, parent).node(tree.expr)

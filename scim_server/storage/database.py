@@ -29,7 +29,7 @@ _PRAGMAS = {
     "synchronous": "full",
     "wal_autocheckpoint": 4000,
     "secure_delete": 0,
-    "cache_size": -32_000,
+    "cache_size": -16_000,
     "temp_store": "memory",
     "busy_timeout": 10_000,
 }

@@ -117,7 +117,7 @@ def test_what_a_filter_means(text: str, tree: str) -> None:
         ('userName eq "\\x"', "not a JSON string"), ('userName eq "\\ud800"', "U+D800"), ('userName eq "\u0000"', "U+0000"),
         ('userName regex "b"', "'regex' is not supported"), ('not userName eq "x"', "'userName' is not supported"),
         ('nosuch eq "x"', "no attribute 'nosuch'"), ('urn:x:userName eq "x"', "no attribute"), ("emails.nosuch pr", "no attribute"),
-        ('emails[userName eq "x"]', "no attribute"), ("emails[emails[type pr]]", "no attribute"), ("userName[value pr]", "no sub-attributes"),
+        ('emails[userName eq "x"]', "no attribute"), ("emails[emails[type pr]]", "within another"), ("userName[value pr]", "no sub-attributes"),
         ('name eq "x"', "complex"), ('addresses eq "x"', "complex"), ("active gt true", "does not fit"), ('active co "t"', "does not fit"),
         ('x509Certificates.value lt "AA=="', "does not fit"), ('meta.created co "2"', "does not fit"),
         ('active eq "true"', "true or false"), ("title eq 5", "a string"), ("title eq true", "a string"), ("title gt null", "null"),

@@ -3,10 +3,12 @@
 import json
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx2
 import pytest
 
+from scim_server.app import create_app
 from scim_server.storage.database import Database
 from tests.scim import ACCOUNT_USER, GROUP, USER, assert_scim_error, create_user
 from tests.server import Server
@@ -267,3 +269,36 @@ def test_a_request_that_cannot_be_parsed_is_a_scim_error_that_repeats_nothing(
 def test_errors_are_json_whatever_the_client_accepts(http: httpx2.Client) -> None:
     response = http.get("Users/nope", headers={"Accept": "text/html"})
     assert json.loads(assert_scim_error(response, 404) and response.text)["status"] == "404"
+
+
+def test_a_database_out_of_reach_is_503_and_says_when_to_try_again(tmp_path_factory: pytest.TempPathFactory) -> None:
+    server = Server(tmp_path_factory.mktemp("gone")).initialised()
+    token = server.token("admin")
+    client = create_app(server.settings).test_client()
+    path = Path(server.settings.database_url.removeprefix("sqlite:///"))
+    path.rename(path.with_suffix(".away"))
+    path.mkdir()
+    response = client.get("/scim/v2/Users", headers={"Authorization": f"Bearer {token}"})
+    assert response.status_code == 503
+    assert response.headers["Retry-After"] == "5"
+    assert response.get_json()["status"] == "503"
+    path.rmdir()
+    path.with_suffix(".away").rename(path)
+    assert client.get("/scim/v2/Users", headers={"Authorization": f"Bearer {token}"}).status_code == 200
+
+
+def test_a_public_prefix_is_in_every_uri_and_may_be_stripped_by_a_proxy(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    base = "https://id.example.com/t/acme/scim/v2"
+    server = Server(tmp_path_factory.mktemp("prefix"), {"SCIM_BASE_URL": base}).initialised()
+    client = create_app(server.settings).test_client()
+    headers = {"Authorization": f"Bearer {server.token('admin')}", "Host": "evil.example"}
+    made = client.post("/t/acme/scim/v2/Users", json={"userName": "x"}, headers=headers)
+    assert made.status_code == 201
+    assert made.headers["Location"] == f"{base}/Users/{made.get_json()['id']}"
+    for path in ("/t/acme/scim/v2/Users", "/scim/v2/Users", "/t/acme//scim/v2//Users/"):
+        assert client.get(path, headers=headers).get_json()["Resources"] == [made.get_json()]
+    for path in ("/t/other/scim/v2/Users", "/t/acmescim/v2/Users", "/t/acme"):
+        assert client.get(path, headers=headers).status_code == 404
+    assert client.get("/t/acme/scim/v2/ServiceProviderConfig").get_json()["meta"]["location"].startswith(base)

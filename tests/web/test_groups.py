@@ -175,3 +175,8 @@ def test_excluded_members_are_not_shown(http: httpx2.Client) -> None:
         assert answer.headers["ETag"] == group["meta"]["version"]
     listed = http.get("Groups?attributes=members.value").json()["Resources"][0]
     assert listed == {"schemas": [GROUP], "id": group["id"], "members": [{"value": user["id"]}]}
+
+
+def test_more_members_than_a_request_may_have_are_refused(http: httpx2.Client) -> None:
+    body = {"displayName": "G", "members": [{"value": str(number)} for number in range(100_001)]}
+    assert "more than 100000" in assert_scim_error(http.post("Groups", json=body), 400, "invalidValue")
