@@ -7,8 +7,8 @@ from flask import Flask
 
 from scim_server.config import SCIM_ROOT, Settings, read_settings, server_key
 from scim_server.protocol.registry import load_registry
-from scim_server.resources.base import Shared
 from scim_server.resources.kinds import all_resources
+from scim_server.resources.shared import Shared
 from scim_server.storage.database import Unavailable, open_prepared
 from scim_server.tokens import Authenticator
 from scim_server.web import auth, discovery, errors, scim

@@ -8,46 +8,27 @@ import secrets
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from scim_server import audit, clock
 from scim_server.protocol import replace, template, validation, version
-from scim_server.protocol.errors import invalid_value, not_found, uniqueness
-from scim_server.protocol.limits import GROUP_MEMBERS, RESOURCE_BYTES
+from scim_server.protocol.errors import not_found, uniqueness
+from scim_server.protocol.limits import RESOURCE_BYTES
 from scim_server.protocol.projection import DEFAULT, NOTHING, Projection, project
-from scim_server.protocol.registry import Registry
 from scim_server.protocol.schema import Attribute, ResourceType
 from scim_server.protocol.tree import Present
+from scim_server.resources.references import References
+from scim_server.resources.shared import Shared
 from scim_server.storage import documents, members
-from scim_server.storage.database import Database
-from scim_server.storage.keys import scope_of, type_in
-from scim_server.storage.parts import Part, Targets, entries
+from scim_server.storage.keys import scope_of
+from scim_server.storage.parts import Part, Targets
 from scim_server.storage.rows import rows_of
 from scim_server.storage.search import Search
-from scim_server.storage.sources import TRUE, Condition, Finite, Single, Source, joined, targets
+from scim_server.storage.sources import TRUE, Condition, Finite, Single, Source, joined
 from scim_server.tokens import Principal
-
-
-@dataclass(frozen=True, slots=True)
-class Shared:
-    """What the resources of all types share. ``base_url`` is the public SCIM root."""
-
-    database: Database
-    registry: Registry
-    base_url: str
-    type_numbers: Mapping[str, int]
-    secret: bytes
-    """Key that cursors are sealed with."""
-
-    def type_of(self, number: int) -> ResourceType:
-        name = next(name for name, known in self.type_numbers.items() if known == number)
-        return self.registry.resource_types[name]
-
-    def location(self, resource_type: ResourceType, id: str) -> str:
-        return f"{self.base_url}{resource_type.endpoint}/{id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +45,11 @@ class Draft:
     """A resource that a client wants, split by where its parts are kept."""
 
     document: dict[str, Any]
-    references: dict[Attribute, list[str]] = field(default_factory=dict)
+    references: dict[Attribute, list[str]]
     """The ids that each reference attribute names."""
-    password_hash: str | None = None
-    supplied: frozenset[str] = frozenset()
+    supplied: frozenset[str]
     """Lower-case paths of the attributes that the client sent."""
+    password_hash: str | None = None
 
 
 class Resources:
@@ -90,7 +71,7 @@ class Resources:
         self.name = name
         self.resource_type = shared.registry.resource_types[name]
         self.number = shared.type_numbers[name]
-        self.references = tuple(self.attribute(path) for path in self.reference_paths)
+        self.references = References(shared, name, [self.attribute(path) for path in self.reference_paths])
         self.parts: dict[str, Part] = self.read_along()
         self._slots = {slot.letter: slot for slot in self.slots}
         self._hides = any(
@@ -103,21 +84,16 @@ class Resources:
 
     def read_along(self) -> dict[str, Part]:
         """Return what is read with each resource, by a name of its own."""
-        return {attribute.path: Targets(attribute) for attribute in self.references}
+        return {attribute.path: Targets(attribute) for attribute in self.references.attributes}
 
     def derived_sources(self, by: Principal) -> dict[str, Source]:
         """Return where a search finds the attributes that are not in the document, by their paths."""
-        root = f"{self._root(self.name)}/"
+        root = f"{self.shared.root(self.name)}/"
         found: dict[str, Source] = {
             "meta.resourceType": Finite(((self.name, TRUE),)),
             "meta.location": Single(Condition("(? || r.id)", (root,))),
         }
-        for attribute in self.references:
-            names = {self.shared.type_numbers[name]: name for name in self._referenced_types(attribute)}
-            scopes = [scope_of(by.tenant.number, number) for number in names]
-            roots = {number: self._root(name) for number, name in names.items()}
-            found[attribute.path] = targets(attribute, scopes, names, roots)
-        return found
+        return found | self.references.sources(by.tenant.number)
 
     def search(self, by: Principal) -> Search:
         """Return what compiles filters over these resources."""
@@ -130,13 +106,6 @@ class Resources:
             keys.append((extension.schema.id, in_use))
         derived["schemas"] = Finite(tuple(keys))
         return search
-
-    def _root(self, type_name: str) -> str:
-        return self.shared.base_url + self.shared.registry.resource_types[type_name].endpoint
-
-    def _referenced_types(self, attribute: Attribute) -> tuple[str, ...]:
-        ref = attribute.sub("$ref")
-        return ref.reference_types if ref else ()
 
     def derive(self, read: Mapping[str, Any], by: Principal) -> dict[str, list[bytes]]:
         """Return the derived members for each slot; ``read`` has the parts that were read."""
@@ -198,13 +167,12 @@ class Resources:
         used = validation.schemas_in_use(self.resource_type, draft.document)
         document = {"schemas": used, "id": id, **draft.document}
         with self.shared.database.transaction():
-            wanted = self._resolve(by, draft)
+            wanted = self.references.resolve(scope, draft.references)
             try:
                 key = documents.create(self.shared.database, scope, id, now, self._content(by, document))
             except documents.Taken as taken:
                 raise self._conflict(taken) from None
-            for attribute, keys in wanted.items():
-                members.add(self.shared.database, key, attribute.number, keys)
+            self.references.move(key, {attribute: (keys, set()) for attribute, keys in wanted.items()})
             if draft.password_hash:
                 documents.set_password(self.shared.database, key, draft.password_hash)
             names = audit.changed_names({}, document) + self._side_names(draft)
@@ -224,7 +192,7 @@ class Resources:
             current = self._current(by, id, if_match)
             old = template.stored(current.template)
             new = replace.apply(self._definition(by), old, draft.document)
-            moves = self._moves(by, current.key, draft)
+            moves = self.references.moves(scope, current.key, draft.references)
             names = audit.changed_names(old, new) + [a.path for a, (added, gone) in moves.items() if added or gone]
             if draft.password_hash:
                 documents.set_password(self.shared.database, current.key, draft.password_hash)
@@ -232,9 +200,7 @@ class Resources:
             if names:
                 now = max(clock.now(), current.modified)
                 self._update(by, current, old, new, now)
-                for attribute, (added, gone) in moves.items():
-                    members.remove(self.shared.database, current.key, attribute.number, gone)
-                    members.add(self.shared.database, current.key, attribute.number, added)
+                self.references.move(current.key, moves)
                 self._record(by, "replace", id, names, now)
             return self._reread(by, scope, id, projection, draft)
 
@@ -256,58 +222,8 @@ class Resources:
     def draft(self, by: Principal, body: Any) -> Draft:
         """Read what a client wants, before any lock is taken."""
         document = validation.check(self._definition(by), body)
-        draft = Draft(document, supplied=_paths(document))
-        for attribute in self.references:
-            draft.references[attribute] = self._take_reference(document, attribute)
-        return draft
-
-    def _take_reference(self, document: dict[str, Any], attribute: Attribute) -> list[str]:
-        """Take a reference attribute out of the document and return the ids it names.
-
-        An element names its target by ``value``, or else by the last segment of ``$ref``.
-        """
-        urn = attribute.urn
-        container = document.get(urn, {}) if urn else document
-        elements = container.pop(attribute.name, [])
-        if urn and urn in document and not container:
-            del document[urn]
-        if len(elements) > GROUP_MEMBERS:
-            raise invalid_value(f"{attribute.path} has more than {GROUP_MEMBERS} values.")
-        ids = [e.get("value") or e.get("$ref", "").rstrip("/").rpartition("/")[2] for e in elements]
-        if not all(ids):
-            raise invalid_value(f"{attribute.path}[{ids.index('')}].value is required.")
-        return list(dict.fromkeys(ids))
-
-    def _resolve(self, by: Principal, draft: Draft) -> dict[Attribute, set[int]]:
-        """Return the keys of the referenced resources. Raises invalidValue for an unknown or unfit one."""
-        found: dict[Attribute, set[int]] = {}
-        for attribute, ids in draft.references.items():
-            keys = members.keys_of(self.shared.database, self.scope(by), ids)
-            types = self._referenced_types(attribute)
-            allowed = {self.shared.type_numbers[name] for name in types}
-            for id in ids:
-                if id not in keys or type_in(keys[id]) not in allowed:
-                    kinds = " or ".join(types)
-                    raise invalid_value(f"{attribute.path}: there is no {kinds} with the id {id[:64]!a}.")
-            found[attribute] = set(keys.values())
-        return found
-
-    def _moves(self, by: Principal, key: int, draft: Draft) -> dict[Attribute, tuple[set[int], set[int]]]:
-        """Return which references are added and which go away."""
-        moves = {}
-        for attribute, wanted in self._resolve(by, draft).items():
-            present = members.targets(self.shared.database, key, attribute.number)
-            added = wanted - present
-            self._check_cycle(key, attribute, added)
-            moves[attribute] = added, present - wanted
-        return moves
-
-    def _check_cycle(self, key: int, attribute: Attribute, added: set[int]) -> None:
-        if not any(type_in(target) == self.number for target in added):
-            return
-        above = members.enclosing(self.shared.database, key, attribute.number) | {key}
-        if above & added:
-            raise invalid_value(f"{attribute.path}: a {self.name} cannot contain itself, directly or through others.")
+        supplied = _paths(document)
+        return Draft(document, self.references.take(document), supplied)
 
     def _current(self, by: Principal, id: str, if_match: str | None) -> documents.Stored:
         stored = documents.get(self.shared.database, self.scope(by), id, self.parts_for(NOTHING))
@@ -351,17 +267,6 @@ class Resources:
         stored = documents.get(self.shared.database, scope, id, self.parts_for(projection))
         assert stored
         return self.represent(stored, by, projection, draft.supplied)
-
-    def referenced(self, text: str | None) -> list[dict[str, str]]:
-        """Return the elements that a `Targets` part makes: value, $ref, type, and display when it is set."""
-        found = []
-        for number, id, display in entries(text):
-            target = self.shared.type_of(int(number))
-            element = {"value": id, "$ref": self.shared.location(target, id), "type": target.name}
-            if display:
-                element["display"] = display
-            found.append(element)
-        return found
 
 
 def _paths(document: Mapping[str, Any]) -> frozenset[str]:

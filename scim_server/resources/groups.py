@@ -24,9 +24,9 @@ class Groups(Resources):
 
     def derive(self, read: Mapping[str, Any], by: Principal) -> dict[str, list[bytes]]:
         derived: dict[str, list[bytes]] = {}
-        if members := self.referenced(read.get(MEMBERS)):
+        if members := self.references.describe(read.get(MEMBERS)):
             derived["t"] = [b'"members":' + orjson.dumps(members)]
-        if services := self.referenced(read.get(SERVICES)):
+        if services := self.references.describe(read.get(SERVICES)):
             for service in services:
                 del service["type"]
             derived["a"] = [b'"services":' + orjson.dumps(services)]

@@ -1,7 +1,8 @@
 """Which behaviour does each resource type have? None of its own means `Resources`."""
 
-from scim_server.resources.base import Resources, Shared
+from scim_server.resources.base import Resources
 from scim_server.resources.groups import Groups
+from scim_server.resources.shared import Shared
 from scim_server.resources.users import Users
 
 _BEHAVIOUR: dict[str, type[Resources]] = {"User": Users, "Group": Groups}

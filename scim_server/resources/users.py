@@ -50,11 +50,11 @@ class Users(Resources):
         company = folded(by.tenant.company_name)
         active, begins, ends = (self.attribute(path) for path in ("active", VALID_FROM, VALID_UNTIL))
         return super().derived_sources(by) | {
-            "groups": enclosing(members, scopes["Group"], self._root("Group")),
-            f"{ACCOUNT}:services": granted(members, services, scopes["Service"], self._root("Service")),
+            "groups": enclosing(members, scopes["Group"], self.shared.root("Group")),
+            f"{ACCOUNT}:services": granted(members, services, scopes["Service"], self.shared.root("Service")),
             f"{ACCOUNT}:companyName": Finite(((company, TRUE),)),
             f"{ACCOUNT}:accountStatus": window(active, begins, ends, clock.now()),
-            f"{ENTERPRISE}:manager.$ref": named(manager, self._root("User")),
+            f"{ENTERPRISE}:manager.$ref": named(manager, self.shared.root("User")),
             f"{ENTERPRISE}:manager.displayName": named(manager, None),
         }
 

@@ -6,8 +6,9 @@ import pytest
 
 from scim_server import tenants
 from scim_server.protocol.registry import Registry
-from scim_server.resources.base import Resources, Shared
+from scim_server.resources.base import Resources
 from scim_server.resources.kinds import all_resources
+from scim_server.resources.shared import Shared
 from scim_server.storage.database import Database
 from scim_server.tokens import Principal
 

@@ -14,8 +14,8 @@ from scim_server.protocol.projection import read_projection
 from scim_server.protocol.query import Query
 from scim_server.protocol.registry import Registry
 from scim_server.resources import listing
-from scim_server.resources.base import Shared
 from scim_server.resources.kinds import all_resources
+from scim_server.resources.shared import Shared
 from scim_server.storage.database import Database
 from scim_server.storage.keys import scope_of, scope_range
 from scim_server.storage.pages import Order, Position, page

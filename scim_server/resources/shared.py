@@ -1,0 +1,31 @@
+"""What do the resources of all types share?"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from scim_server.protocol.registry import Registry
+from scim_server.protocol.schema import ResourceType
+from scim_server.storage.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What the resources of all types share. ``base_url`` is the public SCIM root."""
+
+    database: Database
+    registry: Registry
+    base_url: str
+    type_numbers: Mapping[str, int]
+    secret: bytes
+    """Key that cursors are sealed with."""
+
+    def type_of(self, number: int) -> ResourceType:
+        name = next(name for name, known in self.type_numbers.items() if known == number)
+        return self.registry.resource_types[name]
+
+    def root(self, type_name: str) -> str:
+        """Return the URI of a resource type's endpoint."""
+        return self.base_url + self.registry.resource_types[type_name].endpoint
+
+    def location(self, resource_type: ResourceType, id: str) -> str:
+        return f"{self.base_url}{resource_type.endpoint}/{id}"
