@@ -67,7 +67,7 @@ def _try_start(settings: Settings) -> None:
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="scim-server")
 def main() -> None:
-    """SCIM 2.0 provisioning server. Settings are SCIM_* environment variables; see docs/settings.md."""
+    """SCIM 2.0 provisioning server. Settings are SCIM_* environment variables; see docs/install.md."""
 
 
 @main.command()

@@ -79,6 +79,8 @@ def _check_base_url(value: str) -> str | None:
         return "must be an http or https URL"
     if not _PLAIN_URL.fullmatch(value):
         return "must be a plain URL without user, query or fragment"
+    if "%" in url.path or "//" in url.path:
+        return "must have a path without % and //"
     return None if url.path.endswith(SCIM_ROOT) else f"must end with {SCIM_ROOT}"
 
 
@@ -208,7 +210,11 @@ def unknown_names(environ: Mapping[str, str] = os.environ) -> list[str]:
 
 def create_key(settings: Settings) -> bool:
     """Create the server's key file, readable by its owner only, unless there is a key. Return whether."""
-    if settings.secret_key or (settings.key_file.exists() and settings.key_file.stat().st_size):
+    if settings.secret_key:
+        return False
+    if settings.key_file.exists() and settings.key_file.stat().st_size:
+        # A copy may have come with wider rights.
+        settings.key_file.chmod(0o600)
         return False
     create_private(settings.key_file)
     settings.key_file.chmod(0o600)

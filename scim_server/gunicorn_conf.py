@@ -13,6 +13,7 @@ bind = _settings.bind
 workers = _settings.workers
 threads = _settings.threads
 worker_class = "scim_server.web.worker.Worker"
+logger_class = "scim_server.web.worker.AccessLogger"
 wsgi_app = "scim_server.app:create_app()"
 keepalive = 75
 graceful_timeout = 30

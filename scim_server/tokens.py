@@ -18,6 +18,7 @@ from datetime import timedelta
 
 from scim_server import clock
 from scim_server.protocol.registry import Registry
+from scim_server.protocol.schema import ResourceType
 from scim_server.protocol.text import check_line
 from scim_server.storage.database import Database, Unavailable
 from scim_server.storage.models import Token as Row
@@ -52,9 +53,14 @@ class Principal:
         return scope in self.scopes or ADMIN in self.scopes
 
 
+def scope_prefix(resource_type: ResourceType) -> str:
+    """Return what stands before ":read" and ":write" in the scopes of a resource type."""
+    return resource_type.endpoint.strip("/").lower()
+
+
 def scope_names(registry: Registry) -> list[str]:
     """Return every scope: read and write for each resource type, then the further ones."""
-    names = [r.endpoint.strip("/").lower() for r in registry.resource_types.values()]
+    names = [scope_prefix(resource_type) for resource_type in registry.resource_types.values()]
     return [f"{name}:{action}" for name in names for action in ("read", "write")] + list(_FURTHER_SCOPES)
 
 

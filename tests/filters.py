@@ -51,6 +51,10 @@ class Maker:
         """Return a word that may stand in a document."""
         return self.random.choice([word for word in WORDS if word.strip()])
 
+    def name(self) -> str:
+        """Return a word that may stand in a userName: without unassigned code points."""
+        return self.word().rstrip("\U0010ffff")
+
     def some(self, **members: Callable[[], Any]) -> dict[str, Any]:
         """Return an object with some of the members."""
         return {name: make() for name, make in members.items() if self.random.random() < 0.6}

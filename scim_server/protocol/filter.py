@@ -151,7 +151,20 @@ class _Resolver:
             return Not(Present(attribute)) if operator == "eq" else Present(attribute)
         attribute = _simple(attribute)
         _check_operator(attribute, operator)
-        return Compare(attribute, operator, _key(attribute, operator, value))
+        key = _key(attribute, operator, value)
+        if attribute.name == "primary" and attribute.type == "boolean":
+            return self._primary(attribute, operator, key)
+        return Compare(attribute, operator, key)
+
+    def _primary(self, attribute: Attribute, operator: str, key: str) -> Node:
+        """Compare ``primary``, which counts as false in an element that lacks it (RFC 7643 section 2.4)."""
+        is_primary = Compare(attribute, "eq", "true")
+        wanted = is_primary if (operator == "eq") == (key == "true") else Not(is_primary)
+        parent = None if self.parent else self.resource_type.attribute(attribute.path.rpartition(".")[0])
+        if parent is None or not parent.multi_valued:
+            return wanted
+        some = Element(parent, wanted)
+        return Or((some, Not(Present(parent)))) if operator == "ne" else some
 
 
 def _name(path: Any) -> str:

@@ -34,7 +34,6 @@ class Registry:
     def __init__(self, sources: "Sources", policies: frozenset[str] = frozenset()) -> None:
         self._sources = sources
         self._variants: dict[frozenset[str], Registry] = {policies: self}
-        self.policy_names = frozenset(sources.policies)
         edits = {
             path.lower(): edit for policy in sorted(policies) for path, edit in sources.policies.get(policy, {}).items()
         }
@@ -187,6 +186,7 @@ def _attribute(
     kind = _stated(document, path, "type", default="string")
     multi_valued = _stated(document, path, "multiValued", default=False)
     simple = kind != "complex" and not multi_valued
+    is_secret = document.get("mutability") == "writeOnly"
     attribute = Attribute(
         name=name,
         path=path,
@@ -196,7 +196,7 @@ def _attribute(
         required=_stated(document, path, "required", default=False),
         case_exact=_stated(document, path, "caseExact", default=kind in ("reference", "binary")),
         mutability=_stated(document, path, "mutability", default="readWrite"),
-        returned=_stated(document, path, "returned", default="default"),
+        returned=_stated(document, path, "returned", default="never" if is_secret else "default"),
         uniqueness=_stated(document, path, "uniqueness", default="none"),
         canonical_values=tuple(_items(document, path, "canonicalValues", str)),
         reference_types=tuple(_items(document, path, "referenceTypes", str)),
@@ -217,12 +217,18 @@ def _check_attribute(attribute: Attribute) -> None:
     ):
         if value not in allowed:
             raise SchemaError(f"{attribute.path}: {value!r} is none of {', '.join(sorted(allowed))}.")
-    if attribute.type == "complex" and not attribute.sub_attributes:
-        raise SchemaError(f"{attribute.path} is complex and has no subAttributes.")
-    if attribute.type != "complex" and attribute.sub_attributes:
-        raise SchemaError(f"{attribute.path} has subAttributes and is not complex.")
-    if attribute.uniqueness != "none" and (attribute.multi_valued or attribute.type == "complex"):
-        raise SchemaError(f"{attribute.path}: only a single simple value can be unique.")
+    for is_wrong, problem in (
+        (attribute.type == "complex" and not attribute.sub_attributes, "is complex and has no subAttributes."),
+        (attribute.type != "complex" and bool(attribute.sub_attributes), "has subAttributes and is not complex."),
+        (attribute.mutability == "writeOnly" and attribute.returned != "never", "is writeOnly: it is returned never."),
+        (
+            attribute.uniqueness != "none" and (attribute.multi_valued or attribute.type == "complex"),
+            "cannot be unique: only a single simple value can be.",
+        ),
+        (attribute.uniqueness != "none" and attribute.returned == "never", "is returned never: it cannot be unique."),
+    ):
+        if is_wrong:
+            raise SchemaError(f"{attribute.path} {problem}")
     _check_names(attribute.sub_attributes, attribute.path)
     if attribute.multi_valued:
         for sub in attribute.sub_attributes:

@@ -13,6 +13,10 @@ from scim_server.protocol.limits import JSON_DEPTH
 
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _LINE = re.compile("[\t\n\r]")
+# Format characters, separators of lines and paragraphs, private and unassigned code points.
+_INVISIBLE = {"Cf", "Zl", "Zp", "Co", "Cn"}
+# Unicode's default ignorable code points of other categories: fillers and variation selectors.
+_IGNORABLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
 
 
 def check_text(text: str, where: str) -> str:
@@ -38,10 +42,20 @@ def has_line_break(text: str) -> bool:
 
 
 def invisible(text: str) -> str | None:
-    """Return the first format character or line separator (categories Cf, Zl, Zp), or None (RFC 8265 section 3)."""
+    """Return the first character that nobody sees or that means nothing yet, or None (RFC 8265 section 3)."""
     if text.isascii():
         return None
-    return next((char for char in text if unicodedata.category(char) in ("Cf", "Zl", "Zp")), None)
+    return next((char for char in text if _is_invisible(char)), None)
+
+
+def _is_invisible(char: str) -> bool:
+    return unicodedata.category(char) in _INVISIBLE or _IGNORABLE.match(char) is not None
+
+
+def opaque(text: str) -> str:
+    """Return a password as it is compared: every space U+0020, NFC, nothing folded (RFC 8265 section 4.2)."""
+    spaced = "".join(" " if unicodedata.category(char) == "Zs" else char for char in text)
+    return unicodedata.normalize("NFC", spaced)
 
 
 def folded(text: str) -> str:

@@ -11,11 +11,14 @@ from typing import Any
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, pre_load
 
 from scim_server.protocol.errors import invalid_syntax, invalid_value
+from scim_server.protocol.limits import GROUP_MEMBERS
 from scim_server.protocol.schema import Attribute, ResourceType
 from scim_server.protocol.text import has_line_break, invisible
 from scim_server.protocol.types import READERS
 
 Document = dict[str, Any]
+_MOST_PROBLEMS = 5
+"""Problems that one answer names; looking for more would only keep the server busy."""
 
 
 def check(resource_type: ResourceType, body: Any) -> Document:
@@ -85,7 +88,7 @@ def _load(schema: Schema, members: Mapping[str, Any], prefix: str) -> Document:
         loaded: Document = schema.load(members)
     except ValidationError as error:
         problems = list(_problems(error.normalized_messages(), prefix))
-        raise invalid_value("; ".join(problems[:5]) + ".") from None
+        raise invalid_value("; ".join(problems[:_MOST_PROBLEMS]) + ".") from None
     return loaded
 
 
@@ -200,25 +203,31 @@ class _Several(fields.Field[Any]):
 
     def __init__(self, attribute: Attribute) -> None:
         super().__init__(required=attribute.required)
+        # What points to a resource must say to which one: it is kept for that check even when it says nothing.
+        self.points = attribute.sub("$ref") is not None
         self.element = _Complex(attribute) if attribute.sub_attributes else _Value(attribute)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> list[Any]:
         if not isinstance(value, list):
             raise ValidationError("must be an array")
+        if self.points and len(value) > GROUP_MEMBERS:
+            raise ValidationError(f"must not have more than {GROUP_MEMBERS} values")
         elements: list[Any] = []
         errors: dict[str | int, Any] = {}
         for index, element in enumerate(value):
-            if _is_unassigned(element):
+            if _is_unassigned(element) and not (self.points and isinstance(element, dict)):
                 continue
             try:
                 elements.append(self.element.deserialize(element))
             except ValidationError as error:
                 errors[index] = error.messages
+                if len(errors) == _MOST_PROBLEMS:
+                    break
         if errors:
             raise ValidationError(errors)
         if sum(1 for element in elements if isinstance(element, dict) and element.get("primary")) > 1:
             raise ValidationError("must not have more than one primary value")
-        return _without_repeats(elements)
+        return _without_repeats(elements if self.points else [e for e in elements if e != {}])
 
 
 def _without_repeats(elements: list[Any]) -> list[Any]:
@@ -226,7 +235,7 @@ def _without_repeats(elements: list[Any]) -> list[Any]:
     for index, element in enumerate(elements):
         if not isinstance(element, dict):
             kept.setdefault(element, element)
-        elif element:
+        else:
             mark = (element.get("type"), element["value"]) if "value" in element else index
             first = kept.setdefault(mark, element)
             if element.get("primary"):

@@ -23,12 +23,12 @@ from scim_server.protocol.tree import Present
 from scim_server.resources.references import References
 from scim_server.resources.shared import Shared
 from scim_server.storage import documents, members
-from scim_server.storage.keys import scope_of
+from scim_server.storage.keys import scope_of, type_in
 from scim_server.storage.parts import Part, Targets
 from scim_server.storage.rows import rows_of
 from scim_server.storage.search import Search
 from scim_server.storage.sources import TRUE, Condition, Finite, Single, Source, joined
-from scim_server.tokens import Principal
+from scim_server.tokens import Principal, scope_prefix
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +171,7 @@ class Resources:
             try:
                 key = documents.create(self.shared.database, scope, id, now, self._content(by, document))
             except documents.Taken as taken:
-                raise self._conflict(taken) from None
+                raise self._conflict(by, taken) from None
             self.references.move(key, {attribute: (keys, set()) for attribute, keys in wanted.items()})
             if draft.password_hash:
                 documents.set_password(self.shared.database, key, draft.password_hash)
@@ -216,8 +216,10 @@ class Resources:
             links = members.links(self.shared.database, current.key)
             documents.delete(self.shared.database, current, now, rows, links)
             members.unlink(self.shared.database, current.key)
-            documents.touch(self.shared.database, {source for source, _ in links["to"]}, now)
+            touched = documents.touch(self.shared.database, {source for source, _ in links["to"]}, now)
             self._record(by, "delete", id, [], now)
+            for source, attribute in links["to"]:
+                self._record_reference(by, source, touched[source], attribute, now)
 
     def draft(self, by: Principal, body: Any) -> Draft:
         """Read what a client wants, before any lock is taken."""
@@ -240,17 +242,20 @@ class Resources:
         try:
             documents.update(self.shared.database, current.key, now, rows, self._content(by, new))
         except documents.Taken as taken:
-            raise self._conflict(taken) from None
+            raise self._conflict(by, taken) from None
 
     def _content(self, by: Principal, document: dict[str, Any]) -> documents.Content:
         rows = rows_of(self._definition(by), document)
-        return documents.Content(template.build(document, self.slots), rows, document.get("displayName"))
-
-    def _conflict(self, taken: documents.Taken) -> Exception:
-        path = next(a.path for a in self.resource_type.by_path.values() if a.number == taken.attribute)
-        return uniqueness(
-            f"Another {self.name} has this {path}.", self.shared.location(self.resource_type, taken.holder)
+        display = document.get("displayName")
+        return documents.Content(
+            template.build(document, self.slots), rows, display if isinstance(display, str) else None
         )
+
+    def _conflict(self, by: Principal, taken: documents.Taken) -> Exception:
+        path = next(a.path for a in self.resource_type.by_path.values() if a.number == taken.attribute)
+        location = self.shared.location(self.resource_type, taken.holder)
+        readable = by.may(f"{scope_prefix(self.resource_type)}:read")
+        return uniqueness(f"Another {self.name} has this {path}.", location if readable else None)
 
     def _definition(self, by: Principal) -> ResourceType:
         """Return the resource type as the tenant's policies make it."""
@@ -262,6 +267,12 @@ class Resources:
 
     def _record(self, by: Principal, operation: str, id: str, names: list[str], at: str) -> None:
         audit.record(self.shared.database, by.tenant.number, by.credential, operation, self.name, id, names, at)
+
+    def _record_reference(self, by: Principal, source: int, id: str, attribute: int, at: str) -> None:
+        """Record that another resource lost its reference to a deleted one."""
+        holder = self.shared.type_of(type_in(source))
+        path = next(a.path for a in holder.by_path.values() if a.number == attribute)
+        audit.record(self.shared.database, by.tenant.number, by.credential, "replace", holder.name, id, [path], at)
 
     def _reread(self, by: Principal, scope: int, id: str, projection: Projection, draft: Draft) -> Representation:
         stored = documents.get(self.shared.database, scope, id, self.parts_for(projection))

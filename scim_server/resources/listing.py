@@ -22,11 +22,13 @@ def answer(kinds: Sequence[Resources], by: Principal, query: Query) -> bytes:
     Raises invalidFilter, invalidValue, and for a cursor invalidCursor, expiredCursor, invalidCount.
     """
     branches = _branches(kinds, by, query)
-    total = pages.total(kinds[0].shared.database, branches)
-    if query.cursor is not None:
-        return _walk(kinds, by, query, branches, total)
-    order = Order(query.sort_by is not None, query.descending)
-    page = _read(kinds, by, query, branches, order, None, query.start_index - 1, query.count)
+    database = kinds[0].shared.database
+    with database.snapshot():
+        total = pages.total(database, branches)
+        if query.cursor is not None:
+            return _walk(kinds, by, query, branches, total)
+        order = Order(query.sort_by is not None, query.descending)
+        page = _read(kinds, by, query, branches, order, None, query.start_index - 1, query.count)
     return render_list(total, [body for _, body in page], startIndex=query.start_index)
 
 

@@ -6,9 +6,9 @@ targets is derived.
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from scim_server.protocol.errors import invalid_value
-from scim_server.protocol.limits import GROUP_MEMBERS
 from scim_server.protocol.schema import Attribute
 from scim_server.resources.shared import Shared
 from scim_server.storage import members
@@ -33,7 +33,13 @@ class References:
 
         An element names its target by ``value``, or else by the last segment of ``$ref``. Raises invalidValue.
         """
-        return {attribute: _ids(_pop(document, attribute), attribute) for attribute in self.attributes}
+        return {attribute: self._ids(_pop(document, attribute), attribute) for attribute in self.attributes}
+
+    def _ids(self, elements: Sequence[Mapping[str, str]], attribute: Attribute) -> list[str]:
+        ids = [_id(element, self.shared.base_url) for element in elements]
+        if not all(ids):
+            raise invalid_value(f"{attribute.path}: element {ids.index('')} names no resource of this server.")
+        return list(dict.fromkeys(ids))
 
     def resolve(self, scope: int, wanted: Mapping[Attribute, Sequence[str]]) -> dict[Attribute, set[int]]:
         """Return the keys of the targets. Raises invalidValue for an unknown or unfit one."""
@@ -110,10 +116,10 @@ def _pop(document: dict[str, Any], attribute: Attribute) -> list[dict[str, str]]
     return elements
 
 
-def _ids(elements: Sequence[Mapping[str, str]], attribute: Attribute) -> list[str]:
-    if len(elements) > GROUP_MEMBERS:
-        raise invalid_value(f"{attribute.path} has more than {GROUP_MEMBERS} values.")
-    ids = [e.get("value") or e.get("$ref", "").rstrip("/").rpartition("/")[2] for e in elements]
-    if not all(ids):
-        raise invalid_value(f"{attribute.path}[{ids.index('')}].value is required.")
-    return list(dict.fromkeys(ids))
+def _id(element: Mapping[str, str], base_url: str) -> str:
+    """Return the id that an element names; a URI must be relative or one of this server (RFC 7643 section 2.4)."""
+    if "value" in element:
+        return element["value"]
+    ref = urlsplit(element.get("$ref", ""))
+    own = not ref.netloc or ref.netloc.lower() == urlsplit(base_url).netloc.lower()
+    return ref.path.rstrip("/").rpartition("/")[2] if own else ""

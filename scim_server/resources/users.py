@@ -8,8 +8,9 @@ import orjson
 from argon2 import PasswordHasher
 
 from scim_server import clock
+from scim_server.protocol.errors import invalid_value
 from scim_server.protocol.template import Slot
-from scim_server.protocol.text import folded
+from scim_server.protocol.text import folded, has_line_break, opaque
 from scim_server.resources.base import Draft, Resources
 from scim_server.resources.groups import MEMBERS, SERVICES
 from scim_server.storage.documents import Stored
@@ -63,7 +64,9 @@ class Users(Resources):
         draft = super().draft(by, body)
         password = draft.document.pop("password", None)
         if password is not None:
-            draft.password_hash = _hasher.hash(password)
+            if has_line_break(password):
+                raise invalid_value("password must not contain line breaks or tabs.")
+            draft.password_hash = _hasher.hash(opaque(password))
         return draft
 
     def derive(self, read: Mapping[str, Any], by: Principal) -> dict[str, list[bytes]]:

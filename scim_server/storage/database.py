@@ -89,6 +89,12 @@ class Database:
             finally:
                 fcntl.flock(descriptor, fcntl.LOCK_UN)
 
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Let all reads of the block see one state of the database."""
+        with self.peewee.atomic("DEFERRED"):
+            yield
+
     def _lock_descriptor(self) -> int:
         # A descriptor inherited over fork shares its lock with the parent, so each process opens its own.
         if self._lock_file is None or self._lock_file[0] != os.getpid():

@@ -138,10 +138,10 @@ def delete(database: Database, stored: Stored, now: str, old: Rows, links: Mappi
     grams.changed(database, stored.key, old.columns, {})
 
 
-def touch(database: Database, keys: Iterable[int], now: str) -> None:
-    """Raise version and modification time of resources that changed through another one."""
-    sql = "UPDATE resource SET version = version + 1, modified = max(modified, ?) WHERE key = ?"
-    database.run_many(sql, [(now, key) for key in keys])
+def touch(database: Database, keys: Iterable[int], now: str) -> dict[int, str]:
+    """Raise version and modification time of resources that changed through another one; return their ids."""
+    sql = "UPDATE resource SET version = version + 1, modified = max(modified, ?) WHERE key = ? RETURNING id"
+    return {key: id for key in keys for (id,) in database.rows(sql, (now, key))}
 
 
 def set_password(database: Database, key: int, hash: str) -> None:

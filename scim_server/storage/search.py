@@ -41,6 +41,8 @@ class Search:
                 return joined("AND", [self.condition(child, wanted) for child in children])
             case Or(children):
                 return joined("OR", [self.condition(child, wanted) for child in children])
+            case Not(And() | Or() | Not() as child):
+                return self.condition(_negated(child), wanted=False)
             case Not(child):
                 # NULL counts as false: SCIM's "not" matches whatever the child does not.
                 return self.condition(child, wanted=False).within("(", ") IS NOT TRUE")
@@ -174,6 +176,17 @@ class Search:
         return Condition(f"{head}{leading.sql} AND {tested.sql})", parameters)
 
 
+def _negated(node: And | Or | Not) -> Node:
+    """Return what "not" comes to, one step nearer to the leaves, so that the SQL text nests less."""
+    match node:
+        case And(children):
+            return Or(tuple(Not(child) for child in children))
+        case Or(children):
+            return And(tuple(Not(child) for child in children))
+        case Not(child):
+            return child
+
+
 def _leading(parent: Attribute, condition: Node) -> Condition:
     """Return the condition by which the index finds elements: the most telling comparison that must hold."""
     terms = condition.children if isinstance(condition, And) else (condition,)
@@ -194,6 +207,8 @@ def _inside(node: Node, of: Test) -> Condition:
             return joined("AND", [_inside(child, of) for child in children])
         case Or(children):
             return joined("OR", [_inside(child, of) for child in children])
+        case Not(And() | Or() | Not() as child):
+            return _inside(_negated(child), of)
         case Not(child):
             return _inside(child, of).within("(", ") IS NOT TRUE")
         case Present(attribute):

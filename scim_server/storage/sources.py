@@ -20,6 +20,18 @@ class Condition:
     sql: str
     parameters: Parameters = ()
 
+    @property
+    def depth(self) -> int:
+        """How many parentheses stand within one another; parameters are none of the text."""
+        depth = deepest = 0
+        for char in self.sql:
+            if char == "(":
+                depth += 1
+                deepest = max(deepest, depth)
+            elif char == ")":
+                depth -= 1
+        return deepest
+
     def within(self, before: str, after: str = "") -> "Condition":
         return Condition(before + self.sql + after, self.parameters)
 
@@ -28,11 +40,16 @@ TRUE, FALSE = Condition("1 = 1"), Condition("1 = 0")
 
 
 def joined(word: str, conditions: list[Condition]) -> Condition:
-    """Join conditions by AND or OR; of none, AND is true and OR is false."""
+    """Join conditions by AND or OR; of none, AND is true and OR is false.
+
+    The deepest comes first: SQLite's parser has a stack of 100 symbols, and what stands before a
+    parenthesis stays on it.
+    """
     if not conditions:
         return TRUE if word == "AND" else FALSE
     if len(conditions) == 1:
         return conditions[0]
+    conditions = sorted(conditions, key=lambda condition: -condition.depth)
     sql = f" {word} ".join(condition.sql for condition in conditions)
     return Condition(f"({sql})", tuple(p for condition in conditions for p in condition.parameters))
 

@@ -8,6 +8,7 @@ from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 
 from scim_server.protocol.errors import ScimError
+from scim_server.web.negotiation import drain
 
 MEDIA_TYPE = "application/scim+json"
 log = logging.getLogger(__name__)
@@ -44,8 +45,5 @@ def install(app: Flask, unavailable: type[Exception]) -> None:
 
 
 def _respond(error: ScimError) -> Response:
-    response = Response(orjson.dumps(error.body()), error.status, error.headers, content_type=MEDIA_TYPE)
-    if error.status == 413:
-        # What the client still sends must not be read as its next request.
-        response.headers["Connection"] = "close"
-    return response
+    drain()
+    return Response(orjson.dumps(error.body()), error.status, error.headers, content_type=MEDIA_TYPE)

@@ -1,10 +1,14 @@
 """What does a request body say? Media type, size, strict JSON. (RFC 7644 sections 3.1 and 3.8)"""
 
+from contextlib import suppress
 from typing import Any
+from urllib.parse import parse_qsl
 
 from flask import request
+from gunicorn.http.errors import ParseException
+from werkzeug.exceptions import ClientDisconnected
 
-from scim_server.protocol.errors import ScimError, invalid_syntax, too_large
+from scim_server.protocol.errors import ScimError, invalid_syntax, invalid_value, too_large
 from scim_server.protocol.text import read_json
 
 _MEDIA_TYPES = {"application/scim+json", "application/json"}
@@ -29,19 +33,38 @@ def read_body(limit: int, limit_name: str = "the limit") -> Any:
 
 
 def _read_bytes(limit: int, limit_name: str) -> bytes:
-    stream = request.stream
-    if request.content_length is not None and request.content_length > limit:
-        _drain(stream, min(request.content_length, _DRAIN_BYTES))
+    length = request.content_length
+    if length is not None and length > limit:
         raise too_large(limit_name, limit)
     # MAX_CONTENT_LENGTH would cut a chunked body short without a word: read one byte more instead.
-    body = stream.read(limit + 1)
+    body = _read(limit + 1)
     if len(body) > limit:
-        _drain(stream, _DRAIN_BYTES)
         raise too_large(limit_name, limit)
+    if length is not None and len(body) < length:
+        raise invalid_syntax("The body is shorter than its Content-Length says.")
     return body
 
 
-def _drain(stream: Any, most: int) -> None:
-    """Read away what a client still sends, so that it gets to see the answer."""
-    while most > 0 and (chunk := stream.read(min(most, 65_536))):
-        most -= len(chunk)
+def _read(most: int) -> bytes:
+    try:
+        return request.stream.read(most)
+    except (ParseException, ClientDisconnected, OSError):
+        # What was wrong is part of the body, so it is neither answered nor logged.
+        raise invalid_syntax("The body cannot be read: its transfer is broken.") from None
+
+
+def drain() -> None:
+    """Read away what a client still sends, so that it gets to see why it is refused."""
+    most = _DRAIN_BYTES
+    with suppress(ScimError):
+        while most > 0 and (chunk := _read(min(most, 65_536))):
+            most -= len(chunk)
+
+
+def query_parameters() -> dict[str, str]:
+    """Return the URL's parameters, of several with one name the first. Raises invalidValue for what is not UTF-8."""
+    try:
+        pairs = parse_qsl(request.query_string.decode("ascii"), keep_blank_values=True, errors="strict")
+    except ValueError:
+        raise invalid_value("The query of the URL is not percent-encoded UTF-8.") from None
+    return dict(reversed(pairs))

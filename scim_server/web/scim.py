@@ -11,10 +11,10 @@ from scim_server.protocol.query import Query, projection_in, read_parameters, re
 from scim_server.protocol.schema import ResourceType
 from scim_server.resources import listing
 from scim_server.resources.base import Representation, Resources
-from scim_server.tokens import Principal
+from scim_server.tokens import Principal, scope_prefix
 from scim_server.web.auth import require, require_any
 from scim_server.web.errors import MEDIA_TYPE
-from scim_server.web.negotiation import read_body
+from scim_server.web.negotiation import query_parameters, read_body
 
 View = Callable[..., Response]
 
@@ -37,12 +37,12 @@ def _add_root(routes: Blueprint, kinds: list[Resources]) -> None:
     """Add the queries over all types that the caller may read (RFC 7644 section 3.4.2.1)."""
 
     def readable() -> tuple[Principal, list[Resources]]:
-        by = require_any([f"{_scope(kind)}:read" for kind in kinds])
-        return by, [kind for kind in kinds if by.may(f"{_scope(kind)}:read")]
+        by = require_any([f"{scope_prefix(kind.resource_type)}:read" for kind in kinds])
+        return by, [kind for kind in kinds if by.may(f"{scope_prefix(kind.resource_type)}:read")]
 
     def query_all() -> Response:
         by, found = readable()
-        return _respond_list(found, by, read_parameters(_types(found), request.args))
+        return _respond_list(found, by, read_parameters(_types(found), query_parameters()))
 
     def search_all() -> Response:
         by, found = readable()
@@ -50,10 +50,6 @@ def _add_root(routes: Blueprint, kinds: list[Resources]) -> None:
 
     routes.add_url_rule("", "root", query_all, methods=["GET"])
     routes.add_url_rule("/.search", "root-search", search_all, methods=["POST"])
-
-
-def _scope(of_type: Resources) -> str:
-    return of_type.resource_type.endpoint.strip("/").lower()
 
 
 def _types(kinds: list[Resources]) -> list[ResourceType]:
@@ -66,12 +62,12 @@ def _respond_list(kinds: list[Resources], by: Principal, query: Query) -> Respon
 
 def _add(routes: Blueprint, of_type: Resources) -> None:
     endpoint = of_type.resource_type.endpoint
-    scope = _scope(of_type)
+    scope = scope_prefix(of_type.resource_type)
     types = [of_type.resource_type]
 
     def query() -> Response:
         by = require(f"{scope}:read")
-        return _respond_list([of_type], by, read_parameters(types, request.args))
+        return _respond_list([of_type], by, read_parameters(types, query_parameters()))
 
     def search() -> Response:
         by = require(f"{scope}:read")
@@ -79,12 +75,12 @@ def _add(routes: Blueprint, of_type: Resources) -> None:
 
     def create() -> Response:
         by = require(f"{scope}:write")
-        made = of_type.create(by, read_body(of_type.body_limit), projection_in(types, request.args))
+        made = of_type.create(by, read_body(of_type.body_limit), projection_in(types, query_parameters()))
         return respond_resource(made, 201)
 
     def read(id: str) -> Response:
         by = require(f"{scope}:read")
-        found = of_type.read(by, id, projection_in(types, request.args))
+        found = of_type.read(by, id, projection_in(types, query_parameters()))
         if version.is_known(found.version, request.headers.get("If-None-Match")):
             return Response(status=304, headers={"ETag": found.version})
         return respond_resource(found, 200)
@@ -92,7 +88,7 @@ def _add(routes: Blueprint, of_type: Resources) -> None:
     def replace(id: str) -> Response:
         by = require(f"{scope}:write")
         body = read_body(of_type.body_limit)
-        made = of_type.replace(by, id, body, request.headers.get("If-Match"), projection_in(types, request.args))
+        made = of_type.replace(by, id, body, request.headers.get("If-Match"), projection_in(types, query_parameters()))
         return respond_resource(made, 200)
 
     def delete(id: str) -> Response:

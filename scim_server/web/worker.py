@@ -1,4 +1,4 @@
-"""What is answered to a request that cannot even be parsed? A SCIM error, like everything else.
+"""What becomes of a request in gunicorn, outside the application?
 
 gunicorn answers such requests itself, in HTML, and repeats what was sent, which may be personal data
 or a token, in the answer and in its log.
@@ -6,8 +6,10 @@ or a token, in the answer and in its log.
 
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 import orjson
+from gunicorn.glogging import Logger
 from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException
 from gunicorn.util import write_nonblock
 from gunicorn.workers.gthread import ThreadWorker
@@ -32,6 +34,16 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             write_nonblock(client, head.encode() + body)
         except OSError:
             self.log.debug("the client had gone before its refusal could be sent")
+
+
+class AccessLogger(Logger):  # type: ignore[misc]
+    """gunicorn's logger, whose access log shows a path percent-encoded: one request stays one line."""
+
+    def atoms(self, resp: Any, req: Any, environ: dict[str, Any], request_time: Any) -> dict[str, Any]:
+        """Return what the access log may show of a request."""
+        shown: dict[str, Any] = super().atoms(resp, req, environ, request_time)
+        shown["U"] = quote(environ.get("PATH_INFO", ""), safe="/:", encoding="latin-1")
+        return shown
 
 
 def _refusal(exc: BaseException) -> ScimError:

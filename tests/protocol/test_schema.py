@@ -531,9 +531,16 @@ def test_the_usual_sub_attributes_of_several_values_keep_their_meaning(
     [{"multiValued": True}, {"type": "complex", "subAttributes": [{"name": "value"}]}],
 )
 def test_only_a_single_simple_value_can_be_unique(tmp_path: Path, characteristics: dict[str, Any]) -> None:
-    assert problem_of(tmp_path, uniqueness="server", **characteristics) == (
-        "x: only a single simple value can be unique."
-    )
+    wanted = "x cannot be unique: only a single simple value can be."
+    assert problem_of(tmp_path, uniqueness="server", **characteristics) == wanted
+
+
+def test_what_is_write_only_is_never_returned(tmp_path: Path) -> None:
+    made = load(tmp_path, schema({"name": "pin", "mutability": "writeOnly"}), resource_type()).resource_types["Device"]
+    pin = made.attribute("pin")
+    assert pin and pin.returned == "never"
+    assert problem_of(tmp_path, mutability="writeOnly", returned="default") == "x is writeOnly: it is returned never."
+    assert problem_of(tmp_path, uniqueness="server", returned="never") == "x is returned never: it cannot be unique."
 
 
 @pytest.mark.parametrize("urn", [None, "", "Device", 5, "https://example.com/Device"])
@@ -689,7 +696,3 @@ def test_a_registry_is_built_once_for_each_set_of_policies(registry: Registry) -
     policies = frozenset({"group_name_unique"})
     assert registry.under(frozenset()) is registry
     assert registry.under(policies) is registry.under(frozenset(policies))
-
-
-def test_policies_are_known_by_name(registry: Registry) -> None:
-    assert registry.policy_names == {"group_name_unique"}

@@ -1,3 +1,4 @@
+import hashlib
 import os
 import subprocess
 import sys
@@ -6,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from scim_server.storage import migrations
 from scim_server.storage.database import Database, DatabaseError, open_prepared, path_in
 
 
@@ -116,3 +118,13 @@ def test_a_resource_type_keeps_its_number(tmp_path: Path) -> None:
     assert {name: second[name] for name in first} == first
     with pytest.raises(DatabaseError, match="at most 63"):
         database.type_numbers([f"T{number}" for number in range(64)])
+
+
+RELEASED = {"0001_initial": "38054a31e0494aed2b4da647e4ed34157e843cd5359405773ff336f5a2a0a6fc"}
+"""SHA-256 of the migrations that databases may have applied."""
+
+
+def test_a_released_migration_never_changes() -> None:
+    directory = Path(migrations.__file__).parent
+    found = {path.stem: hashlib.sha256(path.read_bytes()).hexdigest() for path in directory.glob("[0-9]*.py")}
+    assert {name: found.get(name) for name in RELEASED} == RELEASED

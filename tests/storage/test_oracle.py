@@ -61,7 +61,7 @@ def test_sql_and_evaluator_agree(house: House, seed: int) -> None:
     service_ids = [create(services, {"displayName": name}) for name in ("a", "山", "B")]
     user_ids: list[str] = []
     for index in range(USERS):
-        document = user(make) | {"userName": f"{make.word()}{index}{make.word()}"}
+        document = user(make) | {"userName": f"{make.name()}{index}{make.name()}"}
         if user_ids and make.random.random() < 0.2:
             document[ENTERPRISE]["manager"] = {"value": make.random.choice(user_ids)}
         user_ids.append(create(users, document))

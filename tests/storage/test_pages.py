@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from scim_server import tenants
 from scim_server.protocol.errors import ScimError
+from scim_server.protocol.limits import MAX_RESULTS
 from scim_server.protocol.match import values_at
-from scim_server.protocol.query import Query, sort_attribute
+from scim_server.protocol.query import Query, read_parameters, sort_attribute
 from scim_server.protocol.schema import Attribute, ResourceType
 from scim_server.protocol.types import comparison_key
 from scim_server.resources import listing
@@ -67,7 +68,7 @@ def filled(house: House) -> House:
     by = Principal("test", tenant, frozenset({"admin"}))
     ids: list[str] = []
     for index in range(60):
-        document = any_user(make) | {"userName": f"{make.word()}{index}"}
+        document = any_user(make) | {"userName": f"{make.name()}{index}"}
         if "emails" in document and len(document["emails"]) > 1:
             document["emails"][-1]["primary"] = True
         if index % 4 == 3:
@@ -193,3 +194,12 @@ def test_every_changed_letter_of_a_cursor_is_noticed(filled: House) -> None:
         changed = cursor[:index] + other + cursor[index + 1 :]
         with pytest.raises(ScimError, match="not valid for this query"):
             listing.answer([users], filled.by, Query(cursor=changed, count=5))
+
+
+def test_a_page_has_at_most_the_advertised_number_of_resources(house: House) -> None:
+    services = house.resources["Service"]
+    for number in range(1_001):
+        services.create(house.by, {"displayName": f"s{number}"})
+    for parameters in ({"count": "5000"}, {"count": "5000", "cursor": ""}):
+        page = json.loads(listing.answer([services], house.by, read_parameters([services.resource_type], parameters)))
+        assert (page["totalResults"], len(page["Resources"])) == (1_001, MAX_RESULTS)

@@ -23,6 +23,8 @@ ENTRIES = [
             {"name": "bought", "type": "dateTime"},
             {"name": "tags", "multiValued": True},
             {"name": "secret", "mutability": "writeOnly", "returned": "never"},
+            {"name": "pin", "mutability": "writeOnly"},
+            {"name": "displayName", "type": "integer"},
             {"name": "notes", "returned": "request"},
             {"name": "display", "type": "complex", "subAttributes": [
                 {"name": "width", "type": "integer", "returned": "always"}, {"name": "height", "type": "integer"},
@@ -145,3 +147,11 @@ def test_a_wrong_schema_stops_the_start_with_one_sentence(tmp_path: Path) -> Non
     done = Server(tmp_path, {"SCIM_SCHEMA_DIR": str(tmp_path)}).command("init")
     assert done.returncode == 1
     assert done.stderr == "scim-server: 1st is not an attribute name.\n"
+
+
+def test_a_secret_need_not_say_that_it_is_never_returned(devices: httpx2.Client) -> None:
+    made = device(devices, "P1", pin="1234", displayName=5)
+    assert made["displayName"] == 5
+    for answer in (devices.get(f"Devices/{made['id']}"), devices.get(f"Devices/{made['id']}?attributes=pin")):
+        assert "1234" not in answer.text
+    assert_scim_error(devices.get('Devices?filter=pin sw "1"'), 400, "invalidFilter")

@@ -266,6 +266,55 @@ def test_a_request_that_cannot_be_parsed_is_a_scim_error_that_repeats_nothing(
     assert "personal-data" not in str(body) + server.log.read_text()
 
 
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b"Transfer-Encoding: chunked\r\n\r\n{personal-data}\r\n0\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\nZZ\r\npersonal-data\r\n0\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n3\r\npersonal-data\r\n0\r\n\r\n",
+        b'Content-Length: 100\r\n\r\n{"userName":"personal-data"}',
+    ],
+)
+def test_a_broken_transfer_stores_nothing_and_repeats_nothing(
+    http: httpx2.Client, server: Server, broken: bytes
+) -> None:
+    head = f"POST /scim/v2/Users HTTP/1.1\r\nHost: x\r\nAuthorization: {http.headers['Authorization']}\r\n"
+    host, port = server.settings.bind.split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(head.encode() + b"Content-Type: application/json\r\n" + broken)
+        connection.shutdown(socket.SHUT_WR)
+        answer = connection.recv(65_536)
+    assert answer.startswith(b"HTTP/1.1 400"), answer
+    assert b'"scimType":"invalidSyntax"' in answer
+    assert b"personal-data" not in answer
+    assert "personal-data" not in server.log.read_text()
+    assert http.get("Users").json()["totalResults"] == 0
+
+
+def test_a_path_cannot_forge_a_line_of_the_log(http: httpx2.Client, server: Server) -> None:
+    assert_scim_error(http.get("Users/x%0aFORGED%1b[31m"), 404)
+    assert "\nFORGED" not in server.log.read_text()
+    assert "/scim/v2/Users/x%0AFORGED%1B%5B31m" in server.log.read_text()
+
+
+@pytest.mark.parametrize("query", ["filter=userName%20eq%20%22%FF%22", "attributes=%ED%A0%80", "count=%C3"])
+def test_a_query_that_is_not_utf_8_is_an_invalid_value(http: httpx2.Client, query: str) -> None:
+    assert_scim_error(http.get(f"Users?{query}"), 400, "invalidValue")
+
+
+def test_of_many_wrong_elements_some_are_named(http: httpx2.Client) -> None:
+    body = '{"userName":"x","emails":[' + ",".join(["1"] * 200_000) + "]}"
+    detail = assert_scim_error(http.post("Users", content=body, headers=JSON), 400, "invalidValue")
+    assert detail.count("must be an object") == 5
+
+
+@pytest.mark.parametrize(
+    "name", ["\u3164", "\u115f", "a\u034fb", "a\ufe0fb", "\ue000x", "a\u0378b", "a\u2028b", "a\u200db"]
+)
+def test_a_user_name_has_no_characters_that_nobody_sees(http: httpx2.Client, name: str) -> None:
+    assert "invisible" in assert_scim_error(http.post("Users", json={"userName": name}), 400, "invalidValue")
+
+
 def test_errors_are_json_whatever_the_client_accepts(http: httpx2.Client) -> None:
     response = http.get("Users/nope", headers={"Accept": "text/html"})
     assert json.loads(assert_scim_error(response, 404) and response.text)["status"] == "404"

@@ -57,14 +57,27 @@ def test_an_unknown_member_is_refused_and_nothing_is_stored(http: httpx2.Client,
     assert http.get("Groups").json()["totalResults"] == 0
 
 
-@pytest.mark.parametrize("member", [{}, {"type": "User"}, {"$ref": "/"}, "id", 5])
-def test_a_member_without_an_id_is_refused_or_ignored_when_empty(http: httpx2.Client, member: object) -> None:
-    response = http.post("Groups", json={"displayName": "G", "members": [member]})
-    if member == {}:
-        assert response.status_code == 201
-        assert "members" not in response.json()
-    else:
-        assert_scim_error(response, 400, "invalidValue")
+@pytest.mark.parametrize(
+    "member",
+    [
+        {},
+        {"type": "User"},
+        {"valeu": "x"},
+        {"display": "Bob"},
+        {"$ref": "/"},
+        {"$ref": "https://evil.example/Users/x"},
+        "id",
+        5,
+    ],
+)
+def test_a_member_that_names_no_resource_is_refused_and_nobody_is_removed(http: httpx2.Client, member: object) -> None:
+    user = create_user(http)
+    if isinstance(member, dict) and "evil" in member.get("$ref", ""):
+        member = {"$ref": f"https://evil.example/Users/{user['id']}"}
+    group = create_group(http, "G", user["id"])
+    body = {"displayName": "G", "members": [member]}
+    assert "members" in assert_scim_error(http.put(f"Groups/{group['id']}", json=body), 400, "invalidValue")
+    assert http.get(f"Groups/{group['id']}").json() == group
 
 
 def test_a_service_cannot_be_a_member_nor_a_user_a_service(http: httpx2.Client) -> None:
@@ -122,7 +135,7 @@ def test_groups_never_form_a_cycle(http: httpx2.Client) -> None:
     assert http.get(f"Groups/{inner['id']}").json() == inner
 
 
-def test_a_deleted_member_leaves_every_group(http: httpx2.Client) -> None:
+def test_a_deleted_member_leaves_every_group(http: httpx2.Client, database: Database) -> None:
     user, inner = create_user(http), create_group(http, "Inner")
     first, second = create_group(http, "First", user["id"]), create_group(http, "Second", user["id"], inner["id"])
     http.delete(f"Users/{user['id']}")
@@ -132,6 +145,8 @@ def test_a_deleted_member_leaves_every_group(http: httpx2.Client) -> None:
         assert "members" not in read
         assert read["meta"]["version"] != group["meta"]["version"]
         assert read["meta"]["lastModified"] >= group["meta"]["lastModified"]
+        rows = database.rows("SELECT operation, attributes FROM audit WHERE resource_id = ?", (group["id"],))
+        assert ("replace", "members") in rows
 
 
 def test_a_deleted_group_leaves_its_members(http: httpx2.Client) -> None:

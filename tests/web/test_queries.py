@@ -1,8 +1,10 @@
+import threading
 from typing import Any
 
 import httpx2
 import pytest
 
+from tests.conftest import Caller
 from tests.scim import (
     ACCOUNT_GROUP,
     ACCOUNT_USER,
@@ -220,3 +222,57 @@ def test_filters_select_by_what_is_derived(http: httpx2.Client) -> None:
         answer = http.get(path, params={"filter": text}).json()
         assert ids(answer) == expected, text
         assert answer["totalResults"] == len(expected), text
+
+
+def test_a_missing_primary_counts_as_false(http: httpx2.Client) -> None:
+    first = create_user(http, "a", emails=[{"value": "a@b.c"}, {"value": "d@e.f", "primary": True}])["id"]
+    second = create_user(http, "b", emails=[{"value": "a@b.c", "primary": False}])["id"]
+    third = create_user(http, "c", emails=[{"value": "a@b.c"}])["id"]
+    fourth = create_user(http, "d")["id"]
+    for text, expected in (
+        ("emails[primary eq false]", [first, second, third]),
+        ('emails[value eq "a@b.c" and primary eq false]', [first, second, third]),
+        ("emails.primary eq false", [first, second, third]),
+        ("emails.primary eq true", [first]),
+        ("emails[primary ne false]", [first]),
+        ("emails[primary ne true]", [first, second, third]),
+        ("emails.primary ne true", [first, second, third, fourth]),
+        ("not (emails.primary eq true)", [second, third, fourth]),
+    ):
+        assert ids(http.get("Users", params={"filter": text}).json()) == expected, text
+
+
+@pytest.mark.parametrize("leaf", ['schemas ne "x"', "userName pr", 'emails[type ne "x"]', 'groups.display ne "x"', 'emails.value ne "x"',
+                                  'accountStatus ne "active"', 'groups[type eq "direct" and display ne "x"]', "name pr"])  # fmt: skip
+def test_the_deepest_filter_is_answered_whatever_it_is_about(http: httpx2.Client, leaf: str) -> None:
+    create_user(http)
+    alternating = negated = leaf
+    for level in range(31):
+        alternating = f"(title pr or {alternating})" if level % 2 else f"(userName pr and {alternating})"
+        negated = f"not ({negated})" if level % 2 else f"not ({negated} and userName pr)"
+    for text in (alternating, negated):
+        response = http.post("Users/.search", json={"filter": text})
+        assert response.status_code == 200, response.text
+    branching = leaf
+    for _ in range(5):
+        branching = f"(({branching} and userName pr) or not ({branching} or title pr))"
+    assert http.post("Users/.search", json={"filter": branching}).status_code == 200
+
+
+def test_the_total_is_that_of_the_page_while_others_write(caller: Caller) -> None:
+    stop = threading.Event()
+
+    def write() -> None:
+        with httpx2.Client(base_url=caller.http.base_url, headers=caller.http.headers) as client:
+            while not stop.is_set():
+                client.delete(f"Users/{create_user(client)['id']}")
+
+    writing = threading.Thread(target=write)
+    writing.start()
+    try:
+        for _ in range(150):
+            answer = caller.http.get("Users").json()
+            assert answer["totalResults"] == len(answer["Resources"])
+    finally:
+        stop.set()
+        writing.join()

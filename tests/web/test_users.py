@@ -4,6 +4,7 @@ import uuid
 
 import httpx2
 import pytest
+from argon2 import PasswordHasher
 
 from scim_server.storage.database import Database
 from tests.conftest import Caller
@@ -287,3 +288,20 @@ def test_every_change_leaves_one_audit_row_without_values(caller: Caller, databa
     assert {row[3] for row in rows} == {token}
     assert all(len(row[4]) == len("2026-01-31T23:59:59.123") for row in rows)
     assert database.rows("SELECT 1 FROM audit WHERE attributes LIKE '%Secret%'") == []
+
+
+def test_who_may_not_read_is_not_told_where_a_name_is_taken(caller: Caller) -> None:
+    create_user(caller.http)
+    response = caller.token_for("users:write").post("Users", json={"userName": "bjensen"})
+    assert_scim_error(response, 409, "uniqueness")
+    assert "Location" not in response.headers
+
+
+def test_a_password_is_prepared_before_it_is_hashed(http: httpx2.Client, database: Database) -> None:
+    made = create_user(http, password="cafe\u0301\u3000\u2003x")
+    (hashed,) = database.row(
+        "SELECT hash FROM password p JOIN resource r ON r.key = p.resource WHERE r.id = ?", (made["id"],)
+    ) or ("",)
+    assert PasswordHasher().verify(hashed, "café  x")
+    refused = http.post("Users", json={"userName": "other", "password": "line\nbreak"})
+    assert "password" in assert_scim_error(refused, 400, "invalidValue")
