@@ -51,6 +51,9 @@ def _reports(command: _F) -> _F:
             _fail(error)
         except SqlError as error:
             _fail(f"The database cannot be used: {error}.")
+        except BrokenPipeError:
+            # Who reads the output has seen enough; click ends quietly.
+            raise
         except OSError as error:
             _fail(f"{error.filename or 'The system'}: {error.strerror}.")
 

@@ -1,8 +1,11 @@
 """The command line, as an administrator meets it: real processes, their output and their exit status."""
 
 import json
+import os
 import re
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -397,3 +400,22 @@ class TestDb:
         assert_said(fresh.command("db", "status"), "pending  everything: run scim-server init\n")
         assert_refused(fresh.command("db", "upgrade"), f"There is no database {database}; run scim-server init.")
         assert not fresh.settings.data_dir.exists()
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(ready: Server) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-u", "-m", "scim_server", "check"],
+            env=os.environ | ready.environment,
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        os.close(writing)
+    assert done.returncode == 1
+    assert "roken" not in done.stderr
