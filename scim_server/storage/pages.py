@@ -93,8 +93,8 @@ def _past(order: Order, position: Position | None) -> tuple[str, Parameters]:
 def _with_key(branches: list[Branch], order: Order, position: Position | None) -> Condition | None:
     if position and position.sort_key is None and order.rises:
         return None
-    rows = _rows(branches, order)
-    sql, parameters = f"SELECT key, s FROM ({rows.sql}) AS found WHERE p IS NOT NULL", rows.parameters
+    rows = _keyed(branches, order)
+    sql, parameters = f"{rows.sql} WHERE p IS NOT NULL", rows.parameters
     if position and position.sort_key is not None:
         sign = ">" if order.rises else "<"
         past, past_parameters = _past(order, position)
@@ -110,12 +110,24 @@ def _with_key(branches: list[Branch], order: Order, position: Position | None) -
 def _without_key(branches: list[Branch], order: Order, position: Position | None) -> Condition | None:
     if position and position.sort_key is not None and not order.rises:
         return None
-    rows = _rows(branches, order)
-    sql, parameters = f"SELECT key, s FROM ({rows.sql}) AS found WHERE p IS NULL", rows.parameters
+    rows = _keyed(branches, order)
+    sql, parameters = f"{rows.sql} WHERE p IS NULL", rows.parameters
     if position and position.sort_key is None:
         past, past_parameters = _past(order, position)
         sql, parameters = f"{sql} AND {past}", parameters + past_parameters
     return Condition(f"{sql} ORDER BY key {'DESC' if order.backwards else 'ASC'}", parameters)
+
+
+def _keyed(branches: list[Branch], order: Order) -> Condition:
+    """Return the rows of `_rows` so that an index gives their order, or else so that each key is computed once.
+
+    Computed keys must not be merged into the conditions around them: where those are joined by OR, SQLite 3.40
+    then finds too few rows.
+    """
+    rows = _rows(branches, order)
+    if _is_indexed(branches):
+        return rows.within("SELECT key, s FROM (", ") AS found")
+    return rows.within("WITH found (key, s, p) AS MATERIALIZED (", ") SELECT key, s FROM found")
 
 
 def _rows(branches: list[Branch], order: Order) -> Condition:

@@ -132,6 +132,15 @@ def test_a_walk_with_a_filter_has_what_one_page_has(filled: House, data: st.Data
         assert walk(users, filled.by, data.draw(st.integers(1, 70)), **query) == whole
 
 
+@pytest.mark.parametrize("sort_by", ["nickName", "emails", f"{ACCOUNT_USER}:accountStatus", "userName"])
+def test_a_walk_by_a_computed_key_through_alternatives_has_everything(filled: House, sort_by: str) -> None:
+    users = filled.resources["User"]
+    query = {"filter": 'name.familyName eq "a" or x509Certificates pr', "sort_by": sort_by}
+    whole = [document["id"] for document in everything(users, filled.by, **query)]
+    assert len(whole) > 10
+    assert walk(users, filled.by, 1, **query) == whole
+
+
 def test_a_walk_loses_and_doubles_nothing_while_others_insert_and_delete(filled: House) -> None:
     users = filled.resources["User"]
     ids = [document["id"] for document in everything(users, filled.by)]
