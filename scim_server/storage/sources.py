@@ -125,11 +125,7 @@ def targets(attribute: Attribute, scopes: list[int], names: Mapping[int, str], r
 def enclosing(members: Attribute, scope: int, root: str) -> Linked:
     """Return the source of the groups around a resource, which are in one scope."""
     number = members.number
-    elements = (
-        "FROM (WITH RECURSIVE up (key) AS (SELECT m.source FROM reference m WHERE m.target = r.key"
-        f" AND m.attribute = {number} UNION SELECT m.source FROM reference m JOIN up ON m.target = up.key"
-        f" AND m.attribute = {number}) SELECT key FROM up) u JOIN resource t ON t.key = u.key WHERE "
-    )
+    elements = f"FROM ({_up(number)}) u JOIN resource t ON t.key = u.key WHERE "
     direct = (
         f"CASE WHEN EXISTS (SELECT 1 FROM reference d WHERE d.source = t.key AND d.attribute = {number}"
         " AND d.target = r.key) THEN 'direct' ELSE 'indirect' END"
@@ -148,9 +144,7 @@ def granted(members: Attribute, grants: Attribute, scope: int, root: str) -> Lin
     """Return the source of what the groups around a resource point to, which is in one scope."""
     number = members.number
     elements = (
-        "FROM (WITH RECURSIVE up (key) AS (SELECT m.source FROM reference m WHERE m.target = r.key"
-        f" AND m.attribute = {number} UNION SELECT m.source FROM reference m JOIN up ON m.target = up.key"
-        f" AND m.attribute = {number}) SELECT key FROM up) u JOIN reference x ON x.source = u.key"
+        f"FROM ({_up(number)}) u JOIN reference x ON x.source = u.key"
         f" AND x.attribute = {grants.number} JOIN resource t ON t.key = x.target WHERE "
     )
     keys = {
@@ -164,6 +158,15 @@ def granted(members: Attribute, grants: Attribute, scope: int, root: str) -> Lin
         (scope,),
     )
     return Linked(Condition(elements), (start, _down(number)), keys)
+
+
+def _up(number: int) -> str:
+    """Return a query for the keys of everything around ``r``, at any depth."""
+    return (
+        "WITH RECURSIVE up (key) AS (SELECT m.source FROM reference m WHERE m.target = r.key"
+        f" AND m.attribute = {number} UNION SELECT m.source FROM reference m JOIN up ON m.target = up.key"
+        f" AND m.attribute = {number}) SELECT key FROM up"
+    )
 
 
 def _down(number: int) -> str:
