@@ -8,7 +8,7 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # setuptools warns about every editable installation.
 EDITABLE = PYTHONWARNINGS=ignore $(PIP) --no-deps --no-build-isolation --editable .
 COMPILE = CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe \
-    --strip-extras --no-emit-options --no-emit-index-url --build-deps-for editable setup.cfg
+    --no-strip-extras --no-emit-options --no-emit-index-url --build-deps-for editable setup.cfg
 
 .DEFAULT_GOAL = help
 .PHONY: help run test lint lock clean
