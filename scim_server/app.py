@@ -22,7 +22,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     key = server_key(settings)
     database = open_prepared(settings.database_url)
     registry = load_registry(settings.schema_dir)
-    shared = Shared(database, registry, settings.base_url, database.type_numbers(registry.resource_types), key)
+    numbers = database.type_numbers(registry.resource_types)
+    shared = Shared(database, registry, settings.base_url, numbers, key, settings.patch_answer_members)
     authenticator = Authenticator(database, key)
     # What was opened to look at the database must not be carried over a fork.
     database.close()

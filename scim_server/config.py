@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from marshmallow import EXCLUDE, Schema, ValidationError
 from marshmallow import fields as kinds
 
+from scim_server.protocol.limits import GROUP_MEMBERS
 from scim_server.storage.database import DatabaseError, create_private, path_in
 
 SCIM_ROOT = "/scim/v2"
@@ -38,6 +39,7 @@ class Settings:
     threads: int
     schema_dir: Path | None
     public_discovery: bool
+    patch_answer_members: int
     log_level: str
     secret_key: str | None
 
@@ -140,6 +142,7 @@ class _Environment(Schema):
     threads = _Number(1, 64, load_default=4)
     schema_dir = _Text(_check_directory, load_default=None)
     public_discovery = _Switch(load_default=True)
+    patch_answer_members = _Number(0, GROUP_MEMBERS, load_default=100)
     log_level = _Text(_check_level, load_default="info")
     secret_key = _Text(_check_key, load_default=None)
 

@@ -226,6 +226,7 @@ class TestSettings:
             "SCIM_THREADS=4",
             "SCIM_SCHEMA_DIR=",
             "SCIM_PUBLIC_DISCOVERY=true",
+            "SCIM_PATCH_ANSWER_MEMBERS=100",
             "SCIM_LOG_LEVEL=info",
             "SCIM_SECRET_KEY=********",
         ]

@@ -21,6 +21,7 @@ KEY = "k" * 32
         ("threads", 4),
         ("schema_dir", None),
         ("public_discovery", True),
+        ("patch_answer_members", 100),
         ("log_level", "info"),
         ("secret_key", None),
     ],

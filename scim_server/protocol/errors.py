@@ -24,6 +24,10 @@ class ScimError(Exception):
         self.scim_type = scim_type
         self.headers = headers or {}
 
+    def within(self, where: str) -> "ScimError":
+        """Return the same refusal with the place in the request that it is about."""
+        return ScimError(self.status, f"{where}: {self.detail}", self.scim_type, self.headers)
+
     def body(self) -> dict[str, Any]:
         """Return the Error message; ``status`` is a string (section 3.12)."""
         body: dict[str, Any] = {"schemas": [ERROR_SCHEMA], "status": str(self.status)}
@@ -43,6 +47,14 @@ def invalid_value(detail: str) -> ScimError:
 
 def invalid_filter(detail: str) -> ScimError:
     return ScimError(400, detail, "invalidFilter")
+
+
+def invalid_path(detail: str) -> ScimError:
+    return ScimError(400, detail, "invalidPath")
+
+
+def no_target(detail: str) -> ScimError:
+    return ScimError(400, detail, "noTarget")
 
 
 def mutability(detail: str) -> ScimError:

@@ -53,11 +53,24 @@ def parse(text: str, resource_type: ResourceType, among: tuple[ResourceType, ...
     Raises invalidFilter, with the position, for anything that is not a filter, for an attribute that
     the resource type does not have, and for an operator or operand that does not fit the attribute.
     """
+    return _Resolver(resource_type, among).node(_tree(text))
+
+
+@lru_cache(maxsize=1024)
+def parse_within(text: str, resource_type: ResourceType, parent: Attribute) -> Node:
+    """Return the resolved tree of a condition on one element of ``parent``, as it stands in brackets.
+
+    Raises invalidFilter.
+    """
+    return _Resolver(resource_type, (), parent).node(_tree(text))
+
+
+def _tree(text: str) -> Any:
     # A parser instance remembers nodes and is not safe between threads: each parse has its own.
     tree = _Grammar().parse(iter(Tokens(text)))
     if tree is None:
         raise invalid_filter("The filter is empty.")
-    return _Resolver(resource_type, among).node(tree)
+    return tree
 
 
 class _Resolver:
@@ -151,16 +164,16 @@ class _Resolver:
             return Not(Present(attribute)) if operator == "eq" else Present(attribute)
         attribute = _simple(attribute)
         _check_operator(attribute, operator)
-        key = _key(attribute, operator, value)
+        operand, key = _operand(attribute, value)
         if attribute.name == "primary" and attribute.type == "boolean":
             return self._primary(attribute, operator, key)
-        return Compare(attribute, operator, key)
+        return Compare(attribute, operator, key, operand)
 
     def _primary(self, attribute: Attribute, operator: str, key: str) -> Node:
         """Compare ``primary``, which counts as false in an element that lacks it (RFC 7643 section 2.4)."""
-        is_primary = Compare(attribute, "eq", "true")
+        is_primary = Compare(attribute, "eq", "true", operand=True)
         wanted = is_primary if (operator == "eq") == (key == "true") else Not(is_primary)
-        parent = None if self.parent else self.resource_type.attribute(attribute.path.rpartition(".")[0])
+        parent = None if self.parent else self.resource_type.parents.get(attribute)
         if parent is None or not parent.multi_valued:
             return wanted
         some = Element(parent, wanted)
@@ -192,11 +205,13 @@ def _check_operator(attribute: Attribute, operator: str) -> None:
         )
 
 
-def _key(attribute: Attribute, operator: str, value: Any) -> str:
+def _operand(attribute: Attribute, value: Any) -> tuple[Any, str]:
+    """Return the canonical operand and its comparison key."""
     kind = "string" if attribute.type == "reference" else attribute.type
     if kind == "integer" and isinstance(value, float):
         kind = "decimal"
     try:
-        return comparison_key(attribute.type, attribute.case_exact, READERS[kind](value))
+        operand = READERS[kind](value)
+        return operand, comparison_key(attribute.type, attribute.case_exact, operand)
     except ValueError as problem:
         raise invalid_filter(f"The operand for {attribute.path} {problem}.") from None

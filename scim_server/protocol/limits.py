@@ -9,6 +9,10 @@ DEFAULT_COUNT = 100
 """Resources in one page when the client names no ``count``."""
 BULK_OPERATIONS = 300
 BULK_BYTES = 4 * 1024 * 1024
+PATCH_OPERATIONS = 10_000
+"""Operations in one PATCH."""
+PATCH_COMPARISONS = 200_000
+"""Values of one attribute that the filters in the paths of one PATCH are compared with."""
 RESOURCE_BYTES = 1024 * 1024
 GROUP_BYTES = 32 * 1024 * 1024
 """Body of a Group: 100,000 echoed members are 17 MiB."""

@@ -19,6 +19,11 @@ def matches(node: Node, document: Mapping[str, Any]) -> bool:
     return _holds(node, lambda attribute: values_at(attribute, document))
 
 
+def element_matches(node: Node, element: Mapping[str, Any]) -> bool:
+    """Tell whether one element of a multi-valued attribute fits a condition on its sub-attributes."""
+    return _holds(node, _within(element))
+
+
 def _holds(node: Node, values: Values) -> bool:
     match node:
         case Constant(value):

@@ -96,15 +96,20 @@ def _trim(attribute: Attribute, value: Any, projection: Projection, supplied: fr
     on_request = attribute.returned == "request" and path in supplied and not named
     if not (projection.shows(attribute) or on_request):
         return None
-    whole = projection.included is None or bool(paths & projection.included)
     if not attribute.sub_attributes or attribute.returned == "always":
         return value
-    hidden = {sub.name for sub in attribute.sub_attributes if not _shows_sub(sub, projection, whole)}
+    hidden = {sub.name for sub in attribute.sub_attributes} - shown_subs(attribute, projection)
     if not hidden:
         return value
     if isinstance(value, list):
         return [kept for element in value if (kept := _without(element, hidden))] or None
     return _without(value, hidden) or None
+
+
+def shown_subs(attribute: Attribute, projection: Projection) -> set[str]:
+    """Return the names of the sub-attributes that are shown of an attribute that is."""
+    whole = projection.included is None or bool({attribute.path.lower(), attribute.urn.lower()} & projection.included)
+    return {sub.name for sub in attribute.sub_attributes if _shows_sub(sub, projection, whole)}
 
 
 def _shows_sub(sub: Attribute, projection: Projection, whole: bool) -> bool:

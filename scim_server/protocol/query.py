@@ -159,13 +159,11 @@ def sort_attribute(resource_types: Sequence[ResourceType], sort_by: str) -> dict
     return found
 
 
-def render_list(total: int, resources: Sequence[bytes], **paging: int | str) -> bytes:
-    """Return a ListResponse; the resources come as JSON already (section 3.4.2).
+def list_head(total: int, count: int, **paging: int | str) -> bytes:
+    """Return a ListResponse up to the first of ``count`` resources; commas between them and ``]}`` follow (3.4.2).
 
     ``paging`` is startIndex, or nextCursor and previousCursor.
     """
     members = "".join(f'"{name}":{json.dumps(value)},' for name, value in paging.items())
-    head = (
-        f'{{"schemas":["{LIST_RESPONSE}"],"totalResults":{total},{members}"itemsPerPage":{len(resources)},"Resources":['
-    )
-    return head.encode() + b",".join(resources) + b"]}"
+    head = f'{{"schemas":["{LIST_RESPONSE}"],"totalResults":{total},{members}"itemsPerPage":{count},"Resources":['
+    return head.encode()

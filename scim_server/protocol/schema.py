@@ -152,6 +152,12 @@ class ResourceType:
                         ambiguous.add(path)
         return {path: attribute for path, attribute in short.items() if path not in ambiguous}
 
+    @cached_property
+    def parents(self) -> dict[Attribute, Attribute]:
+        """The complex attribute that each sub-attribute belongs to."""
+        tops = (*self.common.values(), *self.attributes)
+        return {sub: top for top in tops for sub in top.sub_attributes}
+
     def attribute(self, path: str) -> Attribute | None:
         """Return the attribute at a path in standard notation, in any letter case (RFC 7644 section 3.10).
 

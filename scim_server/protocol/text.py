@@ -12,6 +12,8 @@ from scim_server.protocol.errors import ScimError, invalid_syntax, invalid_value
 from scim_server.protocol.limits import JSON_DEPTH
 
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+# In JSON text: what is forbidden in itself, and what escapes such a character.
+_SUSPECT = re.compile(_FORBIDDEN.pattern[:-1] + r"\\]")
 _LINE = re.compile("[\t\n\r]")
 # Format characters, separators of lines and paragraphs, private and unassigned code points.
 _INVISIBLE = {"Cf", "Zl", "Zp", "Co", "Cn"}
@@ -84,28 +86,35 @@ def read_json(body: bytes) -> Any:
         raise invalid_syntax(
             f"The body is not valid JSON: {error.msg} (line {error.lineno}, column {error.colno})."
         ) from None
-    _check_strings(value, "", 1)
+    _check_depth(value, JSON_DEPTH)
+    if _SUSPECT.search(text):
+        _check_strings(value, "")
     return value
 
 
-def _check_strings(value: Any, where: str, depth: int) -> None:
+def _check_strings(value: Any, where: str) -> None:
     if isinstance(value, str):
         check_text(value, where or "The body")
     elif isinstance(value, dict):
-        _check_depth(depth)
         for name, member in value.items():
             check_line(name, "A member name")
             short = name[:100]
-            _check_strings(member, f"{where}.{short}" if where else short, depth + 1)
+            _check_strings(member, f"{where}.{short}" if where else short)
     elif isinstance(value, list):
-        _check_depth(depth)
         for index, element in enumerate(value):
-            _check_strings(element, f"{where}[{index}]", depth + 1)
+            _check_strings(element, f"{where}[{index}]")
 
 
-def _check_depth(depth: int) -> None:
-    if depth > JSON_DEPTH:
+def _check_depth(value: Any, allowed: int) -> None:
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, list):
+        return
+    if not allowed:
         raise _too_deep()
+    for inner in value:
+        if isinstance(inner, dict | list):
+            _check_depth(inner, allowed - 1)
 
 
 def _too_deep() -> ScimError:

@@ -3,7 +3,8 @@
 A tree whose attributes are resolved and whose operands are comparison keys.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from scim_server.protocol.schema import Attribute
 
@@ -17,11 +18,15 @@ class Present:
 
 @dataclass(frozen=True, slots=True)
 class Compare:
-    """A comparison of an attribute's keys with one key; of several values, one must fit."""
+    """A comparison of an attribute's keys with one key; of several values, one must fit.
+
+    ``operand`` is the value that the key was made from, as far as the filter states one.
+    """
 
     attribute: Attribute
     operator: str
     key: str
+    operand: Any = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,18 @@ class And:
 @dataclass(frozen=True, slots=True)
 class Or:
     children: tuple["Node", ...]
+
+
+def names_in(node: "Node") -> frozenset[str]:
+    """Return the names of the attributes that a condition looks at."""
+    match node:
+        case And(children) | Or(children):
+            return frozenset[str]().union(*(names_in(child) for child in children))
+        case Not(child):
+            return names_in(child)
+        case Present(attribute) | Compare(attribute):
+            return frozenset({attribute.name})
+    return frozenset()
 
 
 Node = Present | Compare | Element | Constant | Not | And | Or

@@ -4,13 +4,13 @@ Marshmallow classes are built once from each resource type. Loading gives a new 
 canonical names in schema order, canonical values, and without what the client may not set.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, pre_load
 
-from scim_server.protocol.errors import invalid_syntax, invalid_value
+from scim_server.protocol.errors import ScimError, invalid_syntax, invalid_value
 from scim_server.protocol.limits import GROUP_MEMBERS
 from scim_server.protocol.schema import Attribute, ResourceType
 from scim_server.protocol.text import has_line_break, invisible
@@ -31,7 +31,7 @@ def check(resource_type: ResourceType, body: Any) -> Document:
     """
     if not isinstance(body, dict):
         raise invalid_syntax("The body must be a JSON object.")
-    top = _by_name(body, resource_type.name)
+    top = by_name(body, resource_type.name)
     _check_schemas(resource_type, top.get("schemas"))
     document = _load(_class_for(resource_type), top, "")
     for extension in resource_type.extensions:
@@ -47,14 +47,43 @@ def check(resource_type: ResourceType, body: Any) -> Document:
     return document
 
 
+def read_values(attribute: Attribute, values: Any) -> list[Any]:
+    """Return the canonical values of a multi-valued attribute; one alone may stand for a list. Raises invalidValue."""
+    given = values if isinstance(values, list) else [values]
+    loaded: list[Any] = _read(attribute, lambda: _field(attribute).deserialize(given))
+    return loaded
+
+
+def read_value(attribute: Attribute, value: Any) -> Any:
+    """Return a single value, or one value of several, in its canonical form. Raises invalidValue.
+
+    A complex value need not be complete; a sub-attribute that it leaves unassigned stands as None.
+    """
+    field = _field(attribute)
+    single = field.element if isinstance(field, _Several) else field
+    return _read(attribute, lambda: single.read(value) if isinstance(single, _Complex) else single.load(value))
+
+
+def _read(attribute: Attribute, load: Callable[[], Any]) -> Any:
+    try:
+        return load()
+    except ValidationError as error:
+        raise _refusal(error, f"{attribute.path}.") from None
+
+
+def is_unassigned(value: Any) -> bool:
+    """Tell whether a value means that the attribute is absent (RFC 7643 section 2.5)."""
+    return value is None or value in ("", [], {})
+
+
 def schemas_in_use(resource_type: ResourceType, document: Mapping[str, Any]) -> list[str]:
     """Return the URNs that ``schemas`` lists: the type's own and each extension in use (section 3)."""
     used = [e.schema.id for e in resource_type.extensions if e.schema.id in document]
     return [resource_type.schema.id, *used]
 
 
-def _by_name(members: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Return the members by lower-case name; two names that differ in case only are refused."""
+def by_name(members: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return an object's members by lower-case name; two names that differ in case only are refused."""
     found = {name.lower(): value for name, value in members.items()}
     if len(found) != len(members):
         raise invalid_syntax(f"{where} has two members whose names differ in letter case only.")
@@ -76,7 +105,7 @@ def _check_schemas(resource_type: ResourceType, schemas: Any) -> None:
 
 def _container(resource_type: ResourceType, top: Mapping[str, Any], urn: str) -> dict[str, Any] | None:
     container = top.get(urn.lower())
-    if _is_unassigned(container):
+    if is_unassigned(container):
         return None
     if not isinstance(container, dict):
         raise invalid_value(f"{urn} must be an object.")
@@ -87,9 +116,13 @@ def _load(schema: Schema, members: Mapping[str, Any], prefix: str) -> Document:
     try:
         loaded: Document = schema.load(members)
     except ValidationError as error:
-        problems = list(_problems(error.normalized_messages(), prefix))
-        raise invalid_value("; ".join(problems[:_MOST_PROBLEMS]) + ".") from None
+        raise _refusal(error, prefix) from None
     return loaded
+
+
+def _refusal(error: ValidationError, prefix: str) -> ScimError:
+    problems = list(_problems(error.messages, prefix))
+    return invalid_value("; ".join(problems[:_MOST_PROBLEMS]) + ".")
 
 
 def _problems(messages: Any, path: str) -> Iterable[str]:
@@ -115,24 +148,20 @@ class _Base(Schema):
     @pre_load
     def use_canonical_names(self, members: Mapping[str, Any], **_: Any) -> dict[str, Any]:
         """Rename members to the schema's spelling and drop those that are unassigned (section 2.5)."""
-        given = _by_name(members, "The body")
+        given = by_name(members, "The body")
         return {
             name: value
             for name in self.fields
-            if (value := given.get(name.lower())) is not None and not _is_unassigned(value)
+            if (value := given.get(name.lower())) is not None and not is_unassigned(value)
         }
 
     @post_load
     def drop_unassigned(self, values: dict[str, Any], **_: Any) -> dict[str, Any]:
         """Drop values of which nothing was left, unless they are required."""
-        emptied = [name for name, value in values.items() if _is_unassigned(value)]
+        emptied = [name for name, value in values.items() if is_unassigned(value)]
         if missing := {name: ["is required"] for name in emptied if self.fields[name].required}:
             raise ValidationError(missing)
         return {name: value for name, value in values.items() if name not in emptied}
-
-
-def _is_unassigned(value: Any) -> bool:
-    return value is None or value in ("", [], {})
 
 
 class _Value(fields.Field[Any]):
@@ -142,13 +171,17 @@ class _Value(fields.Field[Any]):
 
     def __init__(self, attribute: Attribute) -> None:
         super().__init__(required=attribute.required)
-        self.read = READERS["string" if attribute.unchecked else attribute.type]
+        self.read_type = READERS["string" if attribute.unchecked else attribute.type]
         self.canonical = {} if attribute.case_exact else {value.lower(): value for value in attribute.canonical_values}
         self.identifies = attribute.uniqueness != "none" and attribute.type == "string"
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> Any:
+        return self.load(value)
+
+    def load(self, value: Any) -> Any:
+        """Return the canonical value."""
         try:
-            value = self.read(value)
+            value = self.read_type(value)
         except ValueError as problem:
             raise ValidationError(str(problem)) from None
         if isinstance(value, str):
@@ -173,27 +206,45 @@ class _Complex(fields.Field[Any]):
 
     def __init__(self, attribute: Attribute) -> None:
         super().__init__(required=attribute.required)
-        self.subs = _fields(attribute.sub_attributes)
+        self.subs = {a.name: _Value(a) for a in attribute.sub_attributes if a.mutability != "readOnly"}
+        self.needed = [name for name, sub in self.subs.items() if sub.required]
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> Any:
+        return self.load(value, attr)
+
+    def load(self, value: Any, where: str | None = None) -> Document:
+        """Return the canonical value, which must be complete."""
+        loaded = self.read(value, where)
+        if None in loaded.values():
+            loaded = {name: member for name, member in loaded.items() if member is not None}
+        if missing := {name: ["is required"] for name in self.needed if name not in loaded}:
+            raise ValidationError(missing)
+        return loaded
+
+    def read(self, value: Any, where: str | None = None) -> Document:
+        """Return the sub-attributes that an object names, None for those that it leaves unassigned."""
         if not isinstance(value, dict):
             raise ValidationError("must be an object")
-        given = _by_name(value, attr or "An object")
-        loaded: Document = {}
-        errors: dict[str | int, Any] = {}
+        given = value
+        if not value.keys() <= self.subs.keys():
+            named = by_name(value, where or "An object")
+            given = {name: named[name.lower()] for name in self.subs if name.lower() in named}
+        try:
+            return {
+                name: None if is_unassigned(given[name]) else sub.load(given[name])
+                for name, sub in self.subs.items()
+                if name in given
+            }
+        except ValidationError:
+            raise ValidationError(dict(self._problems(given))) from None
+
+    def _problems(self, given: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
         for name, sub in self.subs.items():
-            member = given.get(name.lower())
-            if _is_unassigned(member):
-                if sub.required:
-                    errors[name] = ["is required"]
-                continue
-            try:
-                loaded[name] = sub.deserialize(member)
-            except ValidationError as error:
-                errors[name] = error.messages
-        if errors:
-            raise ValidationError(errors)
-        return loaded
+            if not is_unassigned(given.get(name)):
+                try:
+                    sub.load(given[name])
+                except ValidationError as error:
+                    yield name, error.messages
 
 
 class _Several(fields.Field[Any]):
@@ -215,10 +266,10 @@ class _Several(fields.Field[Any]):
         elements: list[Any] = []
         errors: dict[str | int, Any] = {}
         for index, element in enumerate(value):
-            if _is_unassigned(element) and not (self.points and isinstance(element, dict)):
+            if is_unassigned(element) and not (self.points and isinstance(element, dict)):
                 continue
             try:
-                elements.append(self.element.deserialize(element))
+                elements.append(self.element.load(element))
             except ValidationError as error:
                 errors[index] = error.messages
                 if len(errors) == _MOST_PROBLEMS:
@@ -243,12 +294,8 @@ def _without_repeats(elements: list[Any]) -> list[Any]:
     return list(kept.values())
 
 
-def _fields(attributes: Iterable[Attribute]) -> dict[str, fields.Field[Any]]:
-    """Return a field for each attribute that a client may set."""
-    return {a.name: _field(a) for a in attributes if a.mutability != "readOnly"}
-
-
-def _field(attribute: Attribute) -> fields.Field[Any]:
+@cache
+def _field(attribute: Attribute) -> _Value | _Complex | _Several:
     if attribute.multi_valued:
         return _Several(attribute)
     return _Complex(attribute) if attribute.sub_attributes else _Value(attribute)
@@ -266,5 +313,6 @@ def _class_for_extension(resource_type: ResourceType, urn: str) -> Schema:
 
 
 def _schema(attributes: Iterable[Attribute]) -> Schema:
-    schema: Schema = type("Members", (_Base,), _fields(attributes))()
+    settable = {a.name: _field(a) for a in attributes if a.mutability != "readOnly"}
+    schema: Schema = type("Members", (_Base,), settable)()
     return schema

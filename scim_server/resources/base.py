@@ -7,20 +7,22 @@ subclasses it and says only what differs.
 import secrets
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from scim_server import audit, clock
-from scim_server.protocol import replace, template, validation, version
+from scim_server.protocol import patch, replace, template, validation, version
 from scim_server.protocol.errors import not_found, uniqueness
 from scim_server.protocol.limits import RESOURCE_BYTES
+from scim_server.protocol.patch import Operation
 from scim_server.protocol.projection import DEFAULT, NOTHING, Projection, project
 from scim_server.protocol.schema import Attribute, ResourceType
 from scim_server.protocol.tree import Present
-from scim_server.resources.references import References
+from scim_server.resources.body import Body, Text, gathered
+from scim_server.resources.references import Changes, Ids, References
 from scim_server.resources.shared import Shared
 from scim_server.storage import documents, members
 from scim_server.storage.keys import scope_of, type_in
@@ -35,25 +37,48 @@ from scim_server.tokens import Principal, scope_prefix
 class Representation:
     """A resource as a client sees it: JSON text, entity tag, URI."""
 
-    body: bytes
+    text: Text
     version: str
     location: str
 
 
-@dataclass(slots=True)
-class Draft:
-    """A resource that a client wants, split by where its parts are kept."""
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is sent of a resource; None as the body means that only its version is."""
 
-    document: dict[str, Any]
-    references: dict[Attribute, list[str]]
-    """The ids that each reference attribute names."""
+    body: Body | None
+    version: str
+    location: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Draft:
+    """What a client wants to write, split by where its parts are kept."""
+
     supplied: frozenset[str]
     """Lower-case paths of the attributes that the client sent."""
     password_hash: str | None = None
+    removes_password: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class Whole(Draft):
+    """A whole resource."""
+
+    document: dict[str, Any]
+    references: Ids
+
+
+@dataclass(slots=True, kw_only=True)
+class Patch(Draft):
+    """Changes of a resource."""
+
+    operations: list[Operation]
+    changes: Changes
 
 
 class Resources:
-    """Create, read, list, replace and delete resources of one type (RFC 7644 sections 3.3 to 3.6).
+    """Create, read, replace, patch and delete resources of one type (RFC 7644 sections 3.3 to 3.6).
 
     Every operation acts for a principal and within its tenant; a resource of another tenant does
     not exist for it. A write is one transaction with its index rows and its audit row.
@@ -115,14 +140,31 @@ class Resources:
         """Return the entity tag (RFC 7644 section 3.14)."""
         return f'W/"{stored.version}"'
 
+    def answers_patch(self, key: int) -> bool:
+        """Tell whether a PATCH is answered with the resource although the client names no attributes."""
+        return True
+
     # Reading
 
-    def read(self, by: Principal, id: str, projection: Projection = DEFAULT) -> Representation:
-        """Return one resource (section 3.4.1). Raises 404."""
-        stored = documents.get(self.shared.database, self.scope(by), id, self.parts_for(projection))
-        if stored is None:
-            raise not_found(f"{self.name} {id[:64]!a}")
-        return self.represent(stored, by, projection)
+    def read(
+        self, by: Principal, id: str, projection: Projection = DEFAULT, if_none_match: str | None = None
+    ) -> Answer:
+        """Return one resource (section 3.4.1), without a body when the client knows it. Raises 404."""
+        made = self._read(by, id, projection)
+        if version.is_known(made.version, if_none_match):
+            return Answer(None, made.version, made.location)
+        return self._answer(by, id, projection, made)
+
+    def _read(self, by: Principal, id: str, projection: Projection) -> Representation:
+        return self.represent(self._stored(by, id, projection), by, projection)
+
+    def _answer(self, by: Principal, id: str, projection: Projection, made: Representation) -> Answer:
+        """Complete what was read; a large resource is read again, in one transaction of its own."""
+        if made.text.rest is None:
+            return Answer(made.text.head, made.version, made.location)
+        with self.shared.database.snapshot():
+            made = self._read(by, id, projection)
+            return Answer(gathered([made.text]), made.version, made.location)
 
     def scope(self, by: Principal) -> int:
         return scope_of(by.tenant.number, self.number)
@@ -134,6 +176,16 @@ class Resources:
     def _needs(self, part: Part, projection: Projection) -> bool:
         return not isinstance(part, Targets) or projection.shows(part.attribute)
 
+    def key_of(self, by: Principal, id: str) -> int:
+        """Return the key of a resource's row. Raises 404."""
+        return self._stored(by, id, NOTHING).key
+
+    def _stored(self, by: Principal, id: str, projection: Projection) -> documents.Stored:
+        stored = documents.get(self.shared.database, self.scope(by), id, self.parts_for(projection))
+        if stored is None:
+            raise not_found(f"{self.name} {id[:64]!a}")
+        return stored
+
     def represent(
         self,
         stored: documents.Stored,
@@ -142,7 +194,8 @@ class Resources:
         supplied: frozenset[str] = frozenset(),
     ) -> Representation:
         names = [name for name, part in self.parts.items() if self._needs(part, projection)]
-        derived = self.derive(dict(zip(names, stored.parts, strict=True)), by)
+        read = dict(zip(names, stored.parts, strict=True))
+        derived = self.derive(read, by)
         tag = self.version_of(stored, derived)
         location = self.shared.location(self.resource_type, stored.id)
         quoted = tag.replace('"', '\\"')
@@ -156,53 +209,76 @@ class Resources:
         if self._hides or not projection.is_default():
             whole = orjson.loads(body)
             body = orjson.dumps(project(self.resource_type, projection, whole, supplied))
-        return Representation(body, tag, location)
+        return Representation(self.extend(body, stored.key, read, projection), tag, location)
+
+    def extend(self, body: bytes, key: int, read: Mapping[str, Any], projection: Projection) -> Text:
+        """Return the JSON text with what may be too large to be read along."""
+        return Text(body)
 
     # Writing
 
-    def create(self, by: Principal, body: Any, projection: Projection = DEFAULT) -> Representation:
+    def create(self, by: Principal, body: Any, projection: Projection = DEFAULT) -> Answer:
         """Create a resource (section 3.3). Raises invalidSyntax, invalidValue, uniqueness."""
         draft = self.draft(by, body)
         id, now, scope = new_id(), clock.now(), self.scope(by)
         used = validation.schemas_in_use(self.resource_type, draft.document)
         document = {"schemas": used, "id": id, **draft.document}
         with self.shared.database.transaction():
-            wanted = self.references.resolve(scope, draft.references)
             try:
                 key = documents.create(self.shared.database, scope, id, now, self._content(by, document))
             except documents.Taken as taken:
                 raise self._conflict(by, taken) from None
-            self.references.move(key, {attribute: (keys, set()) for attribute, keys in wanted.items()})
-            if draft.password_hash:
-                documents.set_password(self.shared.database, key, draft.password_hash)
-            names = audit.changed_names({}, document) + self._side_names(draft)
+            names = audit.changed_names({}, document) + self.references.put(key, draft.references)
+            if self._set_password(key, draft):
+                names.append("password")
             self._record(by, "create", id, names, now)
-            return self._reread(by, scope, id, projection, draft)
+            made = self._reread(by, id, projection, draft)
+        return self._answer(by, id, projection, made)
 
     def replace(
         self, by: Principal, id: str, body: Any, if_match: str | None = None, projection: Projection = DEFAULT
-    ) -> Representation:
+    ) -> Answer:
         """Replace a resource (section 3.5.1); what changes nothing keeps version and lastModified.
 
         Raises 404, 412, invalidSyntax, invalidValue, mutability, uniqueness.
         """
         draft = self.draft(by, body)
-        scope = self.scope(by)
         with self.shared.database.transaction():
             current = self._current(by, id, if_match)
             old = template.stored(current.template)
             new = replace.apply(self._definition(by), old, draft.document)
-            moves = self.references.moves(scope, current.key, draft.references)
-            names = audit.changed_names(old, new) + [a.path for a, (added, gone) in moves.items() if added or gone]
-            if draft.password_hash:
-                documents.set_password(self.shared.database, current.key, draft.password_hash)
-                names.append("password")
-            if names:
-                now = max(clock.now(), current.modified)
-                self._update(by, current, old, new, now)
-                self.references.move(current.key, moves)
-                self._record(by, "replace", id, names, now)
-            return self._reread(by, scope, id, projection, draft)
+            moved = self.references.put(current.key, draft.references)
+            self._save(by, "replace", current, old, new, moved, draft)
+            made = self._reread(by, id, projection, draft)
+        return self._answer(by, id, projection, made)
+
+    def patch(
+        self,
+        by: Principal,
+        id: str,
+        body: Any,
+        if_match: str | None = None,
+        projection: Projection = DEFAULT,
+        *,
+        wants_body: bool = False,
+    ) -> Answer:
+        """Change a resource by operations, by all of them or by none (section 3.5.2).
+
+        What changes nothing keeps version and lastModified. Raises 404, 412, invalidSyntax, invalidPath,
+        invalidFilter, invalidValue, noTarget, mutability, uniqueness.
+        """
+        draft = self.draft_patch(by, body)
+        with self.shared.database.transaction():
+            current = self._current(by, id, if_match)
+            old = template.stored(current.template)
+            new = patch.apply(self._definition(by), old, draft.operations, self._shown(by, id, draft.operations))
+            moved = self.references.patch(current.key, draft.changes)
+            self._save(by, "patch", current, old, new, moved, draft)
+            if not (wants_body or self.answers_patch(current.key)):
+                made = self._reread(by, id, NOTHING, draft)
+                return Answer(None, made.version, made.location)
+            made = self._reread(by, id, projection, draft)
+        return self._answer(by, id, projection, made)
 
     def delete(self, by: Principal, id: str, if_match: str | None = None) -> None:
         """Delete a resource and every reference to it (section 3.6). Raises 404, 412.
@@ -221,28 +297,64 @@ class Resources:
             for source, attribute in links["to"]:
                 self._record_reference(by, source, touched[source], attribute, now)
 
-    def draft(self, by: Principal, body: Any) -> Draft:
+    def draft(self, by: Principal, body: Any) -> Whole:
         """Read what a client wants, before any lock is taken."""
         document = validation.check(self._definition(by), body)
         supplied = _paths(document)
-        return Draft(document, self.references.take(document), supplied)
+        return Whole(document=document, references=self.references.take(document), supplied=supplied)
+
+    def draft_patch(self, by: Principal, body: Any) -> Patch:
+        """Read the operations of a client, before any lock is taken."""
+        operations = patch.read(self._definition(by), body)
+        supplied = frozenset(operation.target.attribute.path.lower() for operation in operations)
+        on_document, changes = self.references.split(operations)
+        return Patch(operations=on_document, changes=changes, supplied=supplied)
 
     def _current(self, by: Principal, id: str, if_match: str | None) -> documents.Stored:
-        stored = documents.get(self.shared.database, self.scope(by), id, self.parts_for(NOTHING))
-        if stored is None:
-            raise not_found(f"{self.name} {id[:64]!a}")
+        stored = self._stored(by, id, NOTHING)
         if if_match:
             version.check_match(self.represent(stored, by, NOTHING).version, if_match)
         return stored
 
-    def _update(
-        self, by: Principal, current: documents.Stored, old: dict[str, Any], new: dict[str, Any], now: str
+    def _shown(self, by: Principal, id: str, operations: Iterable[Operation]) -> Mapping[str, Any]:
+        """Return what a client sees of a resource, references left out, if an operation writes what is readOnly."""
+        if not any(operation.target.mutability == "readOnly" for operation in operations):
+            return {}
+        projection = Projection(excluded=frozenset(path.lower() for path in self.reference_paths))
+        shown: dict[str, Any] = orjson.loads(self._read(by, id, projection).text.head)
+        return shown
+
+    def _save(
+        self,
+        by: Principal,
+        operation: str,
+        current: documents.Stored,
+        old: dict[str, Any],
+        new: dict[str, Any],
+        moved: list[str],
+        draft: Draft,
     ) -> None:
-        rows = rows_of(self._definition(by), old)
-        try:
-            documents.update(self.shared.database, current.key, now, rows, self._content(by, new))
-        except documents.Taken as taken:
-            raise self._conflict(by, taken) from None
+        """Write what changed of a resource whose references have ``moved``; nothing at all if nothing did."""
+        names = audit.changed_names(old, new) + moved
+        if self._set_password(current.key, draft):
+            names.append("password")
+        if not names:
+            return
+        now = max(clock.now(), current.modified)
+        if old == new:
+            documents.touch(self.shared.database, [current.key], now)
+        else:
+            rows = rows_of(self._definition(by), old)
+            try:
+                documents.update(self.shared.database, current.key, now, rows, self._content(by, new))
+            except documents.Taken as taken:
+                raise self._conflict(by, taken) from None
+        self._record(by, operation, current.id, names, now)
+
+    def _set_password(self, key: int, draft: Draft) -> bool:
+        if not (draft.password_hash or draft.removes_password):
+            return False
+        return documents.set_password(self.shared.database, key, draft.password_hash)
 
     def _content(self, by: Principal, document: dict[str, Any]) -> documents.Content:
         rows = rows_of(self._definition(by), document)
@@ -261,10 +373,6 @@ class Resources:
         """Return the resource type as the tenant's policies make it."""
         return self.shared.registry.under(by.tenant.policies).resource_types[self.name]
 
-    def _side_names(self, draft: Draft) -> list[str]:
-        names = [attribute.path for attribute, ids in draft.references.items() if ids]
-        return [*names, "password"] if draft.password_hash else names
-
     def _record(self, by: Principal, operation: str, id: str, names: list[str], at: str) -> None:
         audit.record(self.shared.database, by.tenant.number, by.credential, operation, self.name, id, names, at)
 
@@ -274,10 +382,8 @@ class Resources:
         path = next(a.path for a in holder.by_path.values() if a.number == attribute)
         audit.record(self.shared.database, by.tenant.number, by.credential, "replace", holder.name, id, [path], at)
 
-    def _reread(self, by: Principal, scope: int, id: str, projection: Projection, draft: Draft) -> Representation:
-        stored = documents.get(self.shared.database, scope, id, self.parts_for(projection))
-        assert stored
-        return self.represent(stored, by, projection, draft.supplied)
+    def _reread(self, by: Principal, id: str, projection: Projection, draft: Draft) -> Representation:
+        return self.represent(self._stored(by, id, projection), by, projection, draft.supplied)
 
 
 def _paths(document: Mapping[str, Any]) -> frozenset[str]:

@@ -1,23 +1,36 @@
 """How do resources of one type point to others? Group members, services of a group.
 
 A reference attribute is no part of the stored document: its elements are rows, and what they show of their
-targets is derived.
+targets is derived. A change reads only the rows that it names, so it costs what it changes.
 """
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+import orjson
+
+from scim_server.protocol import patch
+from scim_server.protocol.elements import value_key
 from scim_server.protocol.errors import invalid_value
+from scim_server.protocol.limits import GROUP_MEMBERS
+from scim_server.protocol.patch import Operation
+from scim_server.protocol.projection import Projection, shown_subs
 from scim_server.protocol.schema import Attribute
+from scim_server.protocol.tree import Node, names_in
 from scim_server.resources.shared import Shared
 from scim_server.storage import members
-from scim_server.storage.keys import scope_of, type_in
+from scim_server.storage.keys import scope_in, scope_of, tenant_in, type_in
+from scim_server.storage.members import Found
 from scim_server.storage.parts import entries
-from scim_server.storage.sources import Source, targets
+from scim_server.storage.search import Search
+from scim_server.storage.sources import Condition, Source, targets
 
-Moves = Mapping[Attribute, tuple[set[int], set[int]]]
-"""The keys that each attribute points to from now on, and no longer."""
+Ids = Mapping[Attribute, Sequence[str]]
+"""The ids that each reference attribute names, each once."""
+Changes = Mapping[Attribute, Sequence[Operation]]
+"""The operations on each reference attribute, whose values name ids only."""
 
 
 class References:
@@ -28,67 +41,161 @@ class References:
         self.type_name = type_name
         self.attributes = tuple(attributes)
 
-    def take(self, document: dict[str, Any]) -> dict[Attribute, list[str]]:
-        """Take the attributes out of a document and return the ids that each names, each once.
+    # What a client names
 
-        An element names its target by ``value``, or else by the last segment of ``$ref``. Raises invalidValue.
-        """
-        return {attribute: self._ids(_pop(document, attribute), attribute) for attribute in self.attributes}
+    def take(self, document: dict[str, Any]) -> Ids:
+        """Take the attributes out of a document and return the ids that they name. Raises invalidValue."""
+        return {
+            attribute: list(dict.fromkeys(self._ids(_pop(document, attribute), attribute)))
+            for attribute in self.attributes
+        }
 
-    def _ids(self, elements: Sequence[Mapping[str, str]], attribute: Attribute) -> list[str]:
+    def split(self, operations: Sequence[Operation]) -> tuple[list[Operation], Changes]:
+        """Return the operations on the document, and those on reference attributes. Raises invalidValue."""
+        by_path = {attribute.path: attribute for attribute in self.attributes}
+        on_document: list[Operation] = []
+        changes: dict[Attribute, list[Operation]] = {}
+        total = sum(len(operation.value) for operation in operations if isinstance(operation.value, list))
+        if total > GROUP_MEMBERS:
+            raise invalid_value(f"The operations name more than {GROUP_MEMBERS} values.")
+        for operation in operations:
+            attribute = by_path.get(operation.target.attribute.path)
+            if attribute is None:
+                on_document.append(operation)
+                continue
+            value = operation.value
+            if isinstance(value, list):
+                value = [{"value": id} for id in self._ids(value, attribute, operation)]
+            elif isinstance(value, dict):
+                id = _id(value, self.shared.base_url)
+                value = {"value": id} if id else {}
+            if value != {}:
+                changes.setdefault(attribute, []).append(dataclasses.replace(operation, value=value))
+        return on_document, changes
+
+    def _ids(
+        self, elements: Sequence[Mapping[str, str]], attribute: Attribute, operation: Operation | None = None
+    ) -> list[str]:
+        """Return the ids by which elements name their targets: ``value``, or else the last segment of ``$ref``."""
         ids = [_id(element, self.shared.base_url) for element in elements]
         if not all(ids):
-            raise invalid_value(f"{attribute.path}: element {ids.index('')} names no resource of this server.")
-        return list(dict.fromkeys(ids))
+            refusal = invalid_value(f"{attribute.path}: element {ids.index('')} names no resource of this server.")
+            raise refusal.within(f"Operation {operation.number}") if operation else refusal
+        return ids
 
-    def resolve(self, scope: int, wanted: Mapping[Attribute, Sequence[str]]) -> dict[Attribute, set[int]]:
-        """Return the keys of the targets. Raises invalidValue for an unknown or unfit one."""
-        found: dict[Attribute, set[int]] = {}
+    # Changing rows, within the caller's transaction
+
+    def put(self, key: int, wanted: Ids) -> list[str]:
+        """Let a resource point to just these targets; return the paths that changed. Raises invalidValue."""
+        changed = []
         for attribute, ids in wanted.items():
-            keys = members.keys_of(self.shared.database, scope, ids)
-            types = _target_types(attribute)
-            allowed = {self.shared.type_numbers[name] for name in types}
-            for id in ids:
-                if id not in keys or type_in(keys[id]) not in allowed:
-                    kinds = " or ".join(types)
-                    raise invalid_value(f"{attribute.path}: there is no {kinds} with the id {id[:64]!a}.")
-            found[attribute] = set(keys.values())
-        return found
+            known = members.named(self.shared.database, scope_in(key), key, attribute.number, ids)
+            if self._write(key, attribute, known, ids, whole=True):
+                changed.append(attribute.path)
+        return changed
 
-    def moves(self, scope: int, key: int, wanted: Mapping[Attribute, Sequence[str]]) -> Moves:
-        """Return what must change so that a resource points to just these targets. Raises invalidValue."""
-        moves = {}
-        for attribute, keys in self.resolve(scope, wanted).items():
-            present = members.targets(self.shared.database, key, attribute.number)
-            added = keys - present
-            self._check_cycle(key, attribute, added)
-            moves[attribute] = added, present - keys
-        return moves
+    def patch(self, key: int, changes: Changes) -> list[str]:
+        """Apply operations; return the paths that changed. Raises invalidValue, mutability, noTarget."""
+        return [attribute.path for attribute, found in changes.items() if self._patch(key, attribute, found)]
 
-    def _check_cycle(self, key: int, attribute: Attribute, added: set[int]) -> None:
-        if not any(type_in(target) == type_in(key) for target in added):
-            return
-        above = members.enclosing(self.shared.database, key, attribute.number) | {key}
-        if above & added:
+    def _patch(self, key: int, attribute: Attribute, operations: Sequence[Operation]) -> bool:
+        known = self._touched(key, attribute, operations)
+        before = [{"value": id} for id, found in known.items() if found.is_target]
+        if any(o.target.sub or (o.target.condition and names_in(o.target.condition) - {"value"}) for o in operations):
+            # Filters may look at all that an element shows, also at that of one added just before.
+            described = {id: self.describe(found.key, id, found.display) for id, found in known.items()}
+            before = [described[element["value"]] for element in before]
+            operations = [_with_elements(operation, described) for operation in operations]
+        after = patch.apply_to(operations[0].target.attribute, before, operations, shown=before)
+        wanted = [element["value"] for element in after if "value" in element]
+        whole = any(o.target.is_whole and (o.op == "replace" or o.value is None) for o in operations)
+        return self._write(key, attribute, known, wanted, whole=whole)
+
+    def _touched(self, key: int, attribute: Attribute, operations: Sequence[Operation]) -> dict[str, Found]:
+        """Return the resources that operations can touch, by id: those named, and the targets that filters find."""
+        ids: dict[str, None] = {}
+        conditions: list[Node] = []
+        for operation in operations:
+            value, condition = operation.value, operation.target.condition
+            elements = value if isinstance(value, list) else [value] if isinstance(value, dict) else []
+            ids |= dict.fromkeys(element["value"] for element in elements)
+            if isinstance(value, str):
+                ids[value] = None
+            if condition and (id := value_key(condition)) is not None:
+                ids[id] = None
+            elif condition:
+                conditions.append(condition)
+        known = members.named(self.shared.database, scope_in(key), key, attribute.number, ids)
+        for condition in conditions:
+            tested = self.condition(key, attribute, condition)
+            known |= members.matching(self.shared.database, key, attribute.number, tested)
+        if any(operation.target.condition is None and operation.target.sub for operation in operations):
+            known |= members.matching(self.shared.database, key, attribute.number)
+        return known
+
+    def condition(self, key: int, attribute: Attribute, node: Node) -> Condition:
+        """Return the condition on a target ``t`` of a resource that it fits a filter on elements of the attribute."""
+        return Search(scope_in(key), self.sources(tenant_in(key))).of_targets(attribute, node)
+
+    def _write(
+        self, key: int, attribute: Attribute, known: Mapping[str, Found], wanted: Iterable[str], *, whole: bool
+    ) -> bool:
+        """Write what differs from the known targets, and with ``whole`` remove all others; tell whether any did."""
+        types = _target_types(attribute)
+        allowed = {self.shared.type_numbers[name] for name in types}
+        added: set[int] = set()
+        kept: set[int] = set()
+        for id in wanted:
+            found = known.get(id)
+            if found is None or type_in(found.key) not in allowed:
+                kinds = " or ".join(types)
+                raise invalid_value(f"{attribute.path}: there is no {kinds} with the id {id[:64]!a}.")
+            (kept if found.is_target else added).add(found.key)
+        database, number = self.shared.database, attribute.number
+        if whole:
+            changed = members.keep(database, key, number, kept)
+        else:
+            gone = {found.key for found in known.values() if found.is_target} - kept
+            changed = members.remove(database, key, number, gone)
+        changed += members.add(database, key, number, added)
+        if any(type_in(target) == type_in(key) for target in added) and key in members.enclosing(database, key, number):
             name = self.type_name
             raise invalid_value(f"{attribute.path}: a {name} cannot contain itself, directly or through others.")
+        return changed > 0
 
-    def move(self, key: int, moves: Moves) -> None:
-        """Change the rows of a resource, within the caller's transaction."""
-        for attribute, (added, gone) in moves.items():
-            members.remove(self.shared.database, key, attribute.number, gone)
-            members.add(self.shared.database, key, attribute.number, added)
+    # What is shown
 
-    def describe(self, text: str | None) -> list[dict[str, str]]:
-        """Return the elements that a `Targets` part makes: value, $ref, type, and display when it is set."""
-        found = []
-        for number, id, display in entries(text):
-            target = self.shared.type_of(int(number))
-            element = {"value": id, "$ref": self.shared.location(target, id), "type": target.name}
-            if display:
-                element["display"] = display
-            found.append(element)
-        return found
+    def describe(self, key: int, id: str, display: str | None) -> dict[str, str]:
+        """Return an element: value, $ref, type, and display when it is set."""
+        target = self.shared.type_of(type_in(key))
+        element = {"value": id, "$ref": self.shared.location(target, id), "type": target.name}
+        return element | {"display": display} if display else element
+
+    def described(self, text: str | None) -> list[dict[str, str]]:
+        """Return the elements that a `Targets` part holds."""
+        return [self.describe(int(key), id, display) for key, id, display in entries(text)]
+
+    def writer(self, attribute: Attribute, projection: Projection) -> Callable[[int, str, str | None], bytes]:
+        """Return what makes the JSON text of an element from key, id and display, as a projection shows it."""
+        shown = shown_subs(attribute, projection)
+        heads: dict[int, list[bytes]] = {}
+        for name in _target_types(attribute):
+            root = orjson.dumps(self.shared.root(name))[:-1]
+            parts = {
+                "value": b'"value":"\0"',
+                "$ref": b'"$ref":' + root + b'/\0"',
+                "type": b'"type":"%s"' % name.encode(),
+            }
+            head = b",".join(part for sub, part in parts.items() if sub in shown)
+            heads[self.shared.type_numbers[name]] = head.split(b"\0")
+
+        def write(key: int, id: str, display: str | None) -> bytes:
+            head = id.encode().join(heads[type_in(key)])
+            if not display or "display" not in shown:
+                return b"{" + head + b"}"
+            return b"{" + head + (b',"display":' if head else b'"display":') + orjson.dumps(display) + b"}"
+
+        return write
 
     def sources(self, tenant: int) -> dict[str, Source]:
         """Return where a search finds the attributes, by their paths."""
@@ -99,6 +206,16 @@ class References:
             roots = {number: self.shared.root(name) for number, name in names.items()}
             found[attribute.path] = targets(attribute, scopes, names, roots)
         return found
+
+
+def _with_elements(operation: Operation, described: Mapping[str, dict[str, str]]) -> Operation:
+    """Return the operation with whole elements in place of those that only name an id."""
+    value = operation.value
+    if isinstance(value, list):
+        value = [described.get(element["value"], element) for element in value]
+    elif isinstance(value, dict):
+        value = described.get(value["value"], value)
+    return dataclasses.replace(operation, value=value)
 
 
 def _target_types(attribute: Attribute) -> tuple[str, ...]:
@@ -119,7 +236,7 @@ def _pop(document: dict[str, Any], attribute: Attribute) -> list[dict[str, str]]
 def _id(element: Mapping[str, str], base_url: str) -> str:
     """Return the id that an element names; a URI must be relative or one of this server (RFC 7643 section 2.4)."""
     if "value" in element:
-        return element["value"]
-    ref = urlsplit(element.get("$ref", ""))
+        return element["value"] or ""
+    ref = urlsplit(element.get("$ref") or "")
     own = not ref.netloc or ref.netloc.lower() == urlsplit(base_url).netloc.lower()
     return ref.path.rstrip("/").rpartition("/")[2] if own else ""

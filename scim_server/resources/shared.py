@@ -18,6 +18,8 @@ class Shared:
     type_numbers: Mapping[str, int]
     secret: bytes
     """Key that cursors are sealed with."""
+    patch_answer_members: int
+    """Members of a group up to which PATCH answers it."""
 
     def type_of(self, number: int) -> ResourceType:
         name = next(name for name, known in self.type_numbers.items() if known == number)

@@ -8,10 +8,11 @@ import orjson
 from argon2 import PasswordHasher
 
 from scim_server import clock
+from scim_server.protocol import patch
 from scim_server.protocol.errors import invalid_value
 from scim_server.protocol.template import Slot
 from scim_server.protocol.text import folded, has_line_break, opaque
-from scim_server.resources.base import Draft, Resources
+from scim_server.resources.base import Patch, Resources, Whole
 from scim_server.resources.groups import MEMBERS, SERVICES
 from scim_server.storage.documents import Stored
 from scim_server.storage.keys import scope_of
@@ -59,14 +60,23 @@ class Users(Resources):
             f"{ENTERPRISE}:manager.displayName": named(manager, None),
         }
 
-    def draft(self, by: Principal, body: Any) -> Draft:
+    def draft(self, by: Principal, body: Any) -> Whole:
         """Take the password out of the document and hash it, before any lock is taken."""
         draft = super().draft(by, body)
         password = draft.document.pop("password", None)
         if password is not None:
-            if has_line_break(password):
-                raise invalid_value("password must not contain line breaks or tabs.")
-            draft.password_hash = _hasher.hash(opaque(password))
+            draft.password_hash = _hashed(password)
+        return draft
+
+    def draft_patch(self, by: Principal, body: Any) -> Patch:
+        """Take what becomes of the password out of the operations and hash it, before any lock is taken."""
+        draft = super().draft_patch(by, body)
+        on_password = [o for o in draft.operations if o.target.attribute.path == "password"]
+        if on_password:
+            draft.operations = [o for o in draft.operations if o not in on_password]
+            password = patch.apply_to(self.attribute("password"), None, on_password)
+            draft.removes_password = password is None
+            draft.password_hash = None if password is None else _hashed(password)
         return draft
 
     def derive(self, read: Mapping[str, Any], by: Principal) -> dict[str, list[bytes]]:
@@ -105,6 +115,12 @@ class Users(Resources):
         """Return the counter and a digest of what is derived, so that a 304 never lies."""
         digest = zlib.crc32(b"\0".join(member for members in derived.values() for member in members))
         return f'W/"{stored.version}-{digest:08x}"'
+
+
+def _hashed(password: str) -> str:
+    if has_line_break(password):
+        raise invalid_value("password must not contain line breaks or tabs.")
+    return _hasher.hash(opaque(password))
 
 
 def account_status(active: str | None, valid_from: str | None, valid_until: str | None, now: str) -> str:

@@ -59,6 +59,10 @@ class Database:
         found: list[Row] = self.peewee.execute_sql(sql, parameters).fetchall()
         return found
 
+    def each(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[Row]:
+        """Run a statement and yield its rows as they are asked for; within a `snapshot` they are of one state."""
+        yield from self.peewee.execute_sql(sql, parameters)
+
     def row(self, sql: str, parameters: Sequence[Any] = ()) -> Row | None:
         """Run a statement and return its first row, if any."""
         found: Row | None = self.peewee.execute_sql(sql, parameters).fetchone()

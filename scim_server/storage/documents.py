@@ -144,12 +144,15 @@ def touch(database: Database, keys: Iterable[int], now: str) -> dict[int, str]:
     return {key: id for key in keys for (id,) in database.rows(sql, (now, key))}
 
 
-def set_password(database: Database, key: int, hash: str) -> None:
-    """Keep the hash of a resource's password."""
-    database.run(
+def set_password(database: Database, key: int, hash: str | None) -> bool:
+    """Keep the hash of a resource's password, or remove it; tell whether anything changed."""
+    if hash is None:
+        return database.run("DELETE FROM password WHERE resource = ?", (key,)) > 0
+    changed = database.run(
         "INSERT INTO password (resource, hash) VALUES (?, ?) ON CONFLICT (resource) DO UPDATE SET hash = excluded.hash",
         (key, hash),
     )
+    return changed > 0
 
 
 @cache

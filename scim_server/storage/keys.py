@@ -34,6 +34,10 @@ def scope_in(key: int) -> int:
     return key >> _ORDER_BITS
 
 
+def tenant_in(key: int) -> int:
+    return key >> _TYPE_BITS + _ORDER_BITS
+
+
 def type_in(key: int) -> int:
     """Return the number of the resource type of a key."""
     return key >> _ORDER_BITS & LAST_TYPE

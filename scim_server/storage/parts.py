@@ -7,7 +7,6 @@ their fields by U+001F; the text gate lets neither into a value.
 from dataclasses import dataclass
 
 from scim_server.protocol.schema import Attribute
-from scim_server.storage.keys import LAST_TYPE
 
 _ENTRY, _FIELD = "\x1e", "\x1f"
 _CONCATENATED = f"group_concat(entry, char({ord(_ENTRY)}))"
@@ -26,15 +25,17 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """The resources that a reference attribute points to: number of the type, id, display."""
+    """The resources that a reference attribute points to, the first ``most`` or all: key, id, display."""
 
     attribute: Attribute
+    most: int | None = None
 
     def sql(self) -> str:
+        limit = f" LIMIT {self.most}" if self.most else ""
         return (
-            f"(SELECT {_CONCATENATED} FROM (SELECT (t.key >> 34 & {LAST_TYPE}) {_SEPARATOR} t.id {_SEPARATOR}"
+            f"(SELECT {_CONCATENATED} FROM (SELECT t.key {_SEPARATOR} t.id {_SEPARATOR}"
             f" coalesce(t.display, '') AS entry FROM reference m JOIN resource t ON t.key = m.target"
-            f" WHERE m.source = r.key AND m.attribute = {self.attribute.number} ORDER BY m.target))"
+            f" WHERE m.source = r.key AND m.attribute = {self.attribute.number} ORDER BY m.target{limit}))"
         )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from scim_server.protocol.errors import invalid_filter
 from scim_server.protocol.match import fits
 from scim_server.protocol.schema import Attribute
-from scim_server.protocol.tree import And, Compare, Constant, Element, Node, Not, Or, Present
+from scim_server.protocol.tree import And, Compare, Constant, Element, Node, Not, Or, Present, names_in
 from scim_server.storage import grams
 from scim_server.storage.pages import INDEXED_LENGTH
 from scim_server.storage.sources import FALSE, TRUE, Condition, Finite, Linked, Single, Source, Values, joined
@@ -52,6 +52,12 @@ class Search:
                 return self._present(attribute, wanted)
             case Compare():
                 return self._compare(node, wanted)
+
+    def of_targets(self, parent: Attribute, condition: Node) -> Condition:
+        """Return the condition on a resource ``t`` that it fits as an element of a reference attribute."""
+        linked = self.source(parent)
+        assert isinstance(linked, Linked)
+        return _inside(condition, lambda attribute, operator, key: _of(linked, attribute, operator, key))
 
     def is_led(self, node: Node) -> bool:
         """Tell whether an index leads to the few resources that can fit a filter, so that others need no look."""
@@ -159,7 +165,7 @@ class Search:
         match self.source(parent):
             case Linked() as linked:
                 tested = _inside(condition, lambda attribute, operator, key: _of(linked, attribute, operator, key))
-                return _among(linked, tested, wanted, bool(linked.beside & _names(condition)))
+                return _among(linked, tested, wanted, bool(linked.beside & names_in(condition)))
             case Single() | Finite():
                 raise invalid_filter(f"{parent.path} cannot be filtered by element.")
         if not parent.multi_valued:
@@ -219,17 +225,6 @@ def _inside(node: Node, of: Test) -> Condition:
             return of(attribute, operator, key)
         case Element():
             raise AssertionError("a value path within a value path")
-
-
-def _names(node: Node) -> frozenset[str]:
-    match node:
-        case And(children) | Or(children):
-            return frozenset[str]().union(*(_names(child) for child in children))
-        case Not(child):
-            return _names(child)
-        case Present(attribute) | Compare(attribute):
-            return frozenset({attribute.name})
-    return frozenset()
 
 
 def _of_element(attribute: Attribute, operator: str, key: str) -> Condition:

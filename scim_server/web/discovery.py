@@ -7,7 +7,7 @@ from flask import Blueprint, Response, request
 
 from scim_server.protocol import limits
 from scim_server.protocol.errors import ScimError, not_found
-from scim_server.protocol.query import render_list
+from scim_server.protocol.query import list_head
 from scim_server.protocol.registry import Registry
 from scim_server.web.auth import known_principal, public
 from scim_server.web.errors import MEDIA_TYPE
@@ -64,7 +64,7 @@ def blueprint(registry: Registry, base_url: str) -> Blueprint:
 def _config() -> dict[str, Any]:
     return {
         "schemas": [CONFIG_URN],
-        "patch": {"supported": False},
+        "patch": {"supported": True},
         "bulk": {
             "supported": False,
             "maxOperations": limits.BULK_OPERATIONS,
@@ -107,9 +107,8 @@ def _respond_one(found: list[dict[str, Any]], id: str, kind: str) -> Response:
 
 def _respond_list(found: list[dict[str, Any]]) -> Response:
     _refuse_filter()
-    return Response(
-        render_list(len(found), [orjson.dumps(body) for body in found], startIndex=1), content_type=MEDIA_TYPE
-    )
+    head = list_head(len(found), len(found), startIndex=1)
+    return Response(head + orjson.dumps(found)[1:] + b"}", content_type=MEDIA_TYPE)
 
 
 def _respond(body: dict[str, Any]) -> Response:

@@ -1,16 +1,18 @@
 """Which routes does each resource type have? (RFC 7644 section 3.2)"""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from os import SEEK_END
 
 from flask import Blueprint, Response, request
+from werkzeug.wsgi import wrap_file
 
-from scim_server.protocol import version
 from scim_server.protocol.errors import not_implemented
 from scim_server.protocol.limits import RESOURCE_BYTES
 from scim_server.protocol.query import Query, projection_in, read_parameters, read_search
-from scim_server.protocol.schema import ResourceType
-from scim_server.resources import listing
-from scim_server.resources.base import Representation, Resources
+from scim_server.protocol.schema import Attribute, ResourceType
+from scim_server.resources import listing, memberships
+from scim_server.resources.base import Answer, Resources
+from scim_server.resources.body import Body
 from scim_server.tokens import Principal, scope_prefix
 from scim_server.web.auth import require, require_any
 from scim_server.web.errors import MEDIA_TYPE
@@ -23,7 +25,11 @@ def blueprint(resources: dict[str, Resources]) -> Blueprint:
     """Return the endpoints of every resource type, and the refusal of what is not offered yet."""
     routes = Blueprint("scim", __name__)
     for of_type in resources.values():
-        _add(routes, of_type)
+        _add_collection(routes, of_type)
+        _add_resource(routes, of_type)
+        for attribute in of_type.references.attributes:
+            if not attribute.urn:
+                _add_elements(routes, of_type, attribute)
     _add_root(routes, list(resources.values()))
     for path, methods, what in (
         ("/Bulk", ["POST"], "Bulk"),
@@ -57,10 +63,11 @@ def _types(kinds: list[Resources]) -> list[ResourceType]:
 
 
 def _respond_list(kinds: list[Resources], by: Principal, query: Query) -> Response:
-    return Response(listing.answer(kinds, by, query), content_type=MEDIA_TYPE)
+    return _respond(listing.answer(kinds, by, query))
 
 
-def _add(routes: Blueprint, of_type: Resources) -> None:
+def _add_collection(routes: Blueprint, of_type: Resources) -> None:
+    """Add what is done at the endpoint of a resource type."""
     endpoint = of_type.resource_type.endpoint
     scope = scope_prefix(of_type.resource_type)
     types = [of_type.resource_type]
@@ -78,12 +85,24 @@ def _add(routes: Blueprint, of_type: Resources) -> None:
         made = of_type.create(by, read_body(of_type.body_limit), projection_in(types, query_parameters()))
         return respond_resource(made, 201)
 
+    for path, name, view, method in (
+        (endpoint, "query", query, "GET"),
+        (endpoint, "create", create, "POST"),
+        (f"{endpoint}/.search", "search", search, "POST"),
+    ):
+        routes.add_url_rule(path, f"{scope}-{name}", view, methods=[method])
+
+
+def _add_resource(routes: Blueprint, of_type: Resources) -> None:
+    """Add what is done with one resource."""
+    scope = scope_prefix(of_type.resource_type)
+    types = [of_type.resource_type]
+
     def read(id: str) -> Response:
         by = require(f"{scope}:read")
-        found = of_type.read(by, id, projection_in(types, query_parameters()))
-        if version.is_known(found.version, request.headers.get("If-None-Match")):
-            return Response(status=304, headers={"ETag": found.version})
-        return respond_resource(found, 200)
+        known = request.headers.get("If-None-Match")
+        found = of_type.read(by, id, projection_in(types, query_parameters()), known)
+        return respond_resource(found, 200) if found.body is not None else _respond_version(found, 304)
 
     def replace(id: str) -> Response:
         by = require(f"{scope}:write")
@@ -91,23 +110,40 @@ def _add(routes: Blueprint, of_type: Resources) -> None:
         made = of_type.replace(by, id, body, request.headers.get("If-Match"), projection_in(types, query_parameters()))
         return respond_resource(made, 200)
 
+    def patch(id: str) -> Response:
+        by = require(f"{scope}:write")
+        body, parameters = read_body(of_type.body_limit), query_parameters()
+        projection = projection_in(types, parameters)
+        # RFC 7644 section 3.5.2: whoever names attributes gets them, even if the answer has them all.
+        wants_body = bool({"attributes", "excludedAttributes"} & parameters.keys())
+        made = of_type.patch(by, id, body, request.headers.get("If-Match"), projection, wants_body=wants_body)
+        return respond_resource(made, 200) if made.body is not None else _respond_version(made, 204)
+
     def delete(id: str) -> Response:
         of_type.delete(require(f"{scope}:write"), id, request.headers.get("If-Match"))
-        response = Response(status=204)
-        del response.headers["Content-Type"]
-        return response
+        return _without_body(204)
 
-    one = f"{endpoint}/<id>"
-    for path, name, view, method in (
-        (endpoint, "query", query, "GET"),
-        (endpoint, "create", create, "POST"),
-        (one, "read", read, "GET"),
-        (one, "replace", replace, "PUT"),
-        (one, "patch", _absent("PATCH"), "PATCH"),
-        (one, "delete", delete, "DELETE"),
-        (f"{endpoint}/.search", "search", search, "POST"),
-    ):
-        routes.add_url_rule(path, f"{scope}-{name}", view, methods=[method])
+    path = f"{of_type.resource_type.endpoint}/<id>"
+    for view, method in ((read, "GET"), (replace, "PUT"), (patch, "PATCH"), (delete, "DELETE")):
+        routes.add_url_rule(path, f"{scope}-{view.__name__}", view, methods=[method])
+
+
+def _add_elements(routes: Blueprint, of_type: Resources, attribute: Attribute) -> None:
+    """Add the queries over the elements of a reference attribute of one resource."""
+    scope = scope_prefix(of_type.resource_type)
+    types = [of_type.resource_type]
+
+    def query(id: str) -> Response:
+        by = require(f"{scope}:read")
+        return _respond(memberships.answer(of_type, attribute, by, id, read_parameters(types, query_parameters())))
+
+    def search(id: str) -> Response:
+        by = require(f"{scope}:read")
+        return _respond(memberships.answer(of_type, attribute, by, id, read_search(types, read_body(RESOURCE_BYTES))))
+
+    path = f"{of_type.resource_type.endpoint}/<id>/{attribute.name}"
+    routes.add_url_rule(path, f"{scope}-{attribute.name}", query, methods=["GET"])
+    routes.add_url_rule(f"{path}/.search", f"{scope}-{attribute.name}-search", search, methods=["POST"])
 
 
 def _absent(what: str) -> View:
@@ -117,7 +153,31 @@ def _absent(what: str) -> View:
     return refuse
 
 
-def respond_resource(made: Representation, status: int) -> Response:
+def respond_resource(made: Answer, status: int) -> Response:
     """Answer with a resource: Location, Content-Location and ETag (sections 3.3, 3.14; RFC 7643 3.1)."""
+    assert made.body is not None
     headers = {"Location": made.location, "Content-Location": made.location, "ETag": made.version}
-    return Response(made.body, status, headers, content_type=MEDIA_TYPE)
+    return _respond(made.body, status, headers)
+
+
+def _respond_version(made: Answer, status: int) -> Response:
+    """Answer without a body, but say which version the resource has (section 3.14)."""
+    response = _without_body(status)
+    response.headers["ETag"] = made.version
+    return response
+
+
+def _without_body(status: int) -> Response:
+    response = Response(status=status)
+    del response.headers["Content-Type"]
+    return response
+
+
+def _respond(body: Body, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    if isinstance(body, bytes):
+        return Response(body, status, headers, content_type=MEDIA_TYPE)
+    response = Response(status=status, headers=headers, content_type=MEDIA_TYPE, direct_passthrough=True)
+    response.content_length = body.seek(0, SEEK_END)
+    body.seek(0)
+    response.response = wrap_file(request.environ, body)
+    return response

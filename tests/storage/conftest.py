@@ -28,7 +28,7 @@ def house(tmp_path: Path, registry: Registry) -> Iterator[House]:
     database.upgrade()
     tenant = tenants.create(database, "default", "Example Company")
     shared = Shared(
-        database, registry, "https://x.example/scim/v2", database.type_numbers(registry.resource_types), b"k" * 32
+        database, registry, "https://x.example/scim/v2", database.type_numbers(registry.resource_types), b"k" * 32, 100
     )
     yield House(database, all_resources(shared), Principal("test", tenant, frozenset({"admin"})))
     database.close()

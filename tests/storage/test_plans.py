@@ -160,7 +160,7 @@ def crowd(tmp_path_factory: pytest.TempPathFactory, registry: Registry) -> Itera
                     (low, scope),
                 )
         database.run("INSERT INTO body (key, template) SELECT key, '{}' FROM resource")
-    shared = Shared(database, registry, "https://x.example/scim/v2", numbers, b"k" * 32)
+    shared = Shared(database, registry, "https://x.example/scim/v2", numbers, b"k" * 32, 100)
     yield House(database, all_resources(shared), Principal("test", tenant, frozenset({"admin"})))
     database.close()
 

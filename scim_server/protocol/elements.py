@@ -1,0 +1,147 @@
+"""Which values does a multi-valued attribute have while operations change it? (RFC 7643 section 2.4)"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from scim_server.protocol.errors import ScimError, invalid_value
+from scim_server.protocol.limits import PATCH_COMPARISONS
+from scim_server.protocol.match import element_matches
+from scim_server.protocol.schema import Attribute
+from scim_server.protocol.tree import And, Compare, Node
+from scim_server.protocol.types import comparison_key
+
+
+class Elements:
+    """The values at numbered positions, in order; each (type, value) pair once, at most one primary.
+
+    What a ``value`` is equal to is found without a search, so that thousands of operations stay quick.
+    """
+
+    def __init__(self, attribute: Attribute, values: Iterable[Any]) -> None:
+        self.attribute = attribute
+        self._value = attribute.sub("value")
+        self._has_primary = attribute.sub("primary") is not None
+        self._kept: dict[int, Any] = {}
+        self._marks: dict[Any, int] = {}
+        self._keys: dict[str, dict[int, None]] = {}
+        self._next = 0
+        self._compared = 0
+        for value in values:
+            self._append(value)
+
+    def as_list(self) -> list[Any]:
+        return list(self._kept.values())
+
+    def at(self, position: int) -> Any:
+        return self._kept[position]
+
+    def find(self, condition: Node | None) -> list[int]:
+        """Return the positions of the values that fit a condition, or of all."""
+        if condition is None:
+            return list(self._kept)
+        key = value_key(condition)
+        candidates = self._kept if key is None else self._keys.get(key, {})
+        self._compared += len(candidates)
+        if self._compared > PATCH_COMPARISONS:
+            raise ScimError(413, f"The operations search too many values of {self.attribute.path}; send fewer at once.")
+        return [position for position in candidates if element_matches(condition, self._kept[position])]
+
+    def selected(self, values: Iterable[Any]) -> set[int]:
+        """Return the positions of just these values; a complex one is named by ``value``, and ``type`` if given."""
+        found: set[int] = set()
+        for value in values:
+            if not isinstance(value, dict):
+                found.update(p for p in [self._marks.get(_mark(value))] if p is not None)
+                continue
+            named = {name: value[name] for name in ("type", "value") if name in value} if "value" in value else value
+            candidates = self._keys.get(self._key(value), {}) if "value" in value else self._kept
+            found.update(p for p in candidates if self._has(p, named))
+        return found
+
+    def _has(self, position: int, members: Mapping[str, Any]) -> bool:
+        element = self._kept[position]
+        return all(
+            name in element and self._key_of(name, element[name]) == self._key_of(name, member)
+            for name, member in members.items()
+        )
+
+    def _key_of(self, name: str, value: Any) -> str:
+        sub = self.attribute.sub(name)
+        assert sub
+        return comparison_key(sub.type, sub.case_exact, value)
+
+    def add(self, values: Iterable[Any]) -> None:
+        """Append values; one that is there already stays as it is, but becomes primary if it is so now."""
+        self._choose([self._append(value) for value in values if value != {}])
+
+    def put(self, values: Mapping[int, Any]) -> None:
+        """Replace the values at some positions; an empty one is dropped."""
+        changed = []
+        for position, value in values.items():
+            if value != self._kept[position]:
+                self._forget(position)
+                if value:
+                    changed.append(self._insert(value, position))
+                if not value or changed[-1] != position:
+                    del self._kept[position]
+        self._choose(changed)
+
+    def drop(self, positions: Iterable[int]) -> None:
+        for position in positions:
+            self._forget(position)
+            del self._kept[position]
+
+    def _forget(self, position: int) -> None:
+        value = self._kept[position]
+        del self._marks[_mark(value)]
+        if self._is_keyed(value):
+            del self._keys[self._key(value)][position]
+
+    def _insert(self, value: Any, position: int) -> int:
+        """Keep a value and return where; of one that is there already, only whether it is primary matters."""
+        kept = self._marks.setdefault(_mark(value), position)
+        if kept == position:
+            self._kept[position] = value
+            if self._is_keyed(value):
+                self._keys.setdefault(self._key(value), {})[position] = None
+        elif self._has_primary and value.get("primary"):
+            self._kept[kept] = self._kept[kept] | {"primary": True}
+        return kept
+
+    def _append(self, value: Any) -> int:
+        self._next += 1
+        return self._insert(value, self._next)
+
+    def _choose(self, positions: Iterable[int]) -> None:
+        """Let the primary one among changed values be the only one (RFC 7644 section 3.5.2)."""
+        if not self._has_primary:
+            return
+        chosen = {position for position in positions if self._kept[position].get("primary")}
+        if len(chosen) > 1:
+            raise invalid_value(f"{self.attribute.path} must not have more than one primary value.")
+        if chosen:
+            for position, value in self._kept.items():
+                if position not in chosen and value.get("primary"):
+                    self._kept[position] = value | {"primary": False}
+
+    def _is_keyed(self, value: Any) -> bool:
+        return self._value is not None and "value" in value
+
+    def _key(self, value: Mapping[str, Any]) -> str:
+        return self._key_of("value", value["value"])
+
+
+def value_key(condition: Node) -> str | None:
+    """Return the comparison key that the ``value`` of whatever fits a condition must have, if there is one."""
+    terms = condition.children if isinstance(condition, And) else (condition,)
+    for term in terms:
+        if isinstance(term, Compare) and term.operator == "eq" and term.attribute.name == "value":
+            return term.key
+    return None
+
+
+def _mark(value: Any) -> Any:
+    """Return what makes a value another one than the others."""
+    if not isinstance(value, dict):
+        return value
+    return (value.get("type"), value["value"]) if "value" in value else frozenset(value.items())

@@ -1,0 +1,43 @@
+"""What is sent as the body of an answer, and where does it wait when it is large?"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from tempfile import SpooledTemporaryFile
+from typing import IO
+
+Body = bytes | IO[bytes]
+"""A body in memory, or a file at its beginning."""
+_IN_MEMORY = 1024 * 1024
+"""Bytes that a large body may have before it goes to a temporary file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """JSON text; its ``rest``, if any, is still in the database and must be read in the same transaction."""
+
+    head: bytes
+    rest: Callable[[], Iterator[bytes]] | None = None
+
+    def pieces(self) -> Iterator[bytes]:
+        yield self.head
+        if self.rest:
+            yield from self.rest()
+
+
+def gathered(texts: Sequence[Text], before: bytes = b"", after: bytes = b"") -> Body:
+    """Return texts, separated by commas, as one body.
+
+    With a rest of any text it is a file, so that neither memory nor a client's pace matters from here on.
+    """
+    if not any(text.rest for text in texts):
+        return before + b",".join(text.head for text in texts) + after
+    file = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 (it is closed when it has been sent)
+    file.write(before)
+    for number, text in enumerate(texts):
+        if number:
+            file.write(b",")
+        for piece in text.pieces():
+            file.write(piece)
+    file.write(after)
+    file.seek(0)
+    return file
