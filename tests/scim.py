@@ -11,6 +11,7 @@ ACCOUNT_USER = "urn:ietf:params:scim:schemas:extension:account:2.0:User"
 ACCOUNT_GROUP = "urn:ietf:params:scim:schemas:extension:account:2.0:Group"
 SERVICE = "urn:ietf:params:scim:schemas:extension:account:2.0:Service"
 ERROR = "urn:ietf:params:scim:api:messages:2.0:Error"
+PATCH_OP = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 LIST = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
 MEDIA_TYPE = "application/scim+json"
 
@@ -42,3 +43,7 @@ def create_user(http: httpx.Client, name: str = "bjensen", **attributes: Any) ->
 def create_group(http: httpx.Client, name: str = "Tour Guides", *members: str, **attributes: Any) -> dict[str, Any]:
     listed = {"members": [{"value": member} for member in members]} if members else {}
     return create(http, "Groups", schemas=[GROUP], displayName=name, **listed, **attributes)
+
+
+def patch(http: httpx.Client, path: str, *operations: dict[str, Any], **options: Any) -> httpx.Response:
+    return http.patch(path, json={"schemas": [PATCH_OP], "Operations": list(operations)}, **options)

@@ -41,9 +41,7 @@ class Elements:
             return list(self._kept)
         key = value_key(condition)
         candidates = self._kept if key is None else self._keys.get(key, {})
-        self._compared += len(candidates)
-        if self._compared > PATCH_COMPARISONS:
-            raise ScimError(413, f"The operations search too many values of {self.attribute.path}; send fewer at once.")
+        self._look_at(len(candidates))
         return [position for position in candidates if element_matches(condition, self._kept[position])]
 
     def selected(self, values: Iterable[Any]) -> set[int]:
@@ -76,15 +74,17 @@ class Elements:
 
     def put(self, values: Mapping[int, Any]) -> None:
         """Replace the values at some positions; an empty one is dropped."""
-        changed = []
+        written = []
         for position, value in values.items():
+            kept: int | None = position
             if value != self._kept[position]:
                 self._forget(position)
-                if value:
-                    changed.append(self._insert(value, position))
-                if not value or changed[-1] != position:
+                kept = self._insert(value, position) if value else None
+                if kept != position:
                     del self._kept[position]
-        self._choose(changed)
+            if kept is not None:
+                written.append(kept)
+        self._choose(written)
 
     def drop(self, positions: Iterable[int]) -> None:
         for position in positions:
@@ -120,9 +120,15 @@ class Elements:
         if len(chosen) > 1:
             raise invalid_value(f"{self.attribute.path} must not have more than one primary value.")
         if chosen:
+            self._look_at(len(self._kept))
             for position, value in self._kept.items():
                 if position not in chosen and value.get("primary"):
                     self._kept[position] = value | {"primary": False}
+
+    def _look_at(self, count: int) -> None:
+        self._compared += count
+        if self._compared > PATCH_COMPARISONS:
+            raise ScimError(413, f"The operations search too many values of {self.attribute.path}; send fewer at once.")
 
     def _is_keyed(self, value: Any) -> bool:
         return self._value is not None and "value" in value

@@ -116,7 +116,7 @@ def _read_attributes(resource_type: ResourceType, op: str, value: Any) -> Iterat
             yield from _read_removal(op, extension) if is_empty else _read_extension(op, extension, member)
         elif attribute is None or attribute.path == "meta":
             continue
-        elif attribute.path.lower() == name and attribute not in resource_type.parents:
+        elif attribute.path.lower() == name and not attribute.urn and attribute not in resource_type.parents:
             yield from _read_change(op, Target(attribute), member)
         else:
             raise invalid_syntax(f"{name[:200]!a} is not the name of an attribute; it can be a path.")

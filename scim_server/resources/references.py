@@ -63,15 +63,22 @@ class References:
             if attribute is None:
                 on_document.append(operation)
                 continue
-            value = operation.value
-            if isinstance(value, list):
-                value = [{"value": id} for id in self._ids(value, attribute, operation)]
-            elif isinstance(value, dict):
-                id = _id(value, self.shared.base_url)
-                value = {"value": id} if id else {}
-            if value != {}:
-                changes.setdefault(attribute, []).append(dataclasses.replace(operation, value=value))
+            changes.setdefault(attribute, []).append(self._by_id(operation, attribute))
         return on_document, changes
+
+    def _by_id(self, operation: Operation, attribute: Attribute) -> Operation:
+        """Return an operation whose elements say no more than which resource they mean."""
+        value = operation.value
+        if isinstance(value, list):
+            ids = self._ids(value, attribute, operation)
+            return dataclasses.replace(operation, value=[{"value": id} for id in ids])
+        if isinstance(value, dict):
+            id = _id(value, self.shared.base_url)
+            if id:
+                return dataclasses.replace(operation, value={"value": id})
+            # There is nothing to put in the place of an element; one that is missing is still made.
+            return dataclasses.replace(operation, value={}, op="add" if operation.op == "replace" else operation.op)
+        return operation
 
     def _ids(
         self, elements: Sequence[Mapping[str, str]], attribute: Attribute, operation: Operation | None = None
@@ -118,7 +125,7 @@ class References:
         for operation in operations:
             value, condition = operation.value, operation.target.condition
             elements = value if isinstance(value, list) else [value] if isinstance(value, dict) else []
-            ids |= dict.fromkeys(element["value"] for element in elements)
+            ids |= dict.fromkeys(element["value"] for element in elements if element)
             if isinstance(value, str):
                 ids[value] = None
             if condition and (id := value_key(condition)) is not None:
@@ -214,7 +221,7 @@ def _with_elements(operation: Operation, described: Mapping[str, dict[str, str]]
     if isinstance(value, list):
         value = [described.get(element["value"], element) for element in value]
     elif isinstance(value, dict):
-        value = described.get(value["value"], value)
+        value = described.get(value.get("value", ""), value)
     return dataclasses.replace(operation, value=value)
 
 
