@@ -1,6 +1,6 @@
 """Which values does a multi-valued attribute have while operations change it? (RFC 7643 section 2.4)"""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from scim_server.protocol.errors import ScimError, invalid_value
@@ -19,11 +19,10 @@ class Elements:
 
     def __init__(self, attribute: Attribute, values: Iterable[Any]) -> None:
         self.attribute = attribute
-        self._value = attribute.sub("value")
         self._has_primary = attribute.sub("primary") is not None
         self._kept: dict[int, Any] = {}
         self._marks: dict[Any, int] = {}
-        self._keys: dict[str, dict[int, None]] = {}
+        self._keys: dict[str, dict[int, None]] | None = None
         self._next = 0
         self._compared = 0
         for value in values:
@@ -40,7 +39,7 @@ class Elements:
         if condition is None:
             return list(self._kept)
         key = value_key(condition)
-        candidates = self._kept if key is None else self._keys.get(key, {})
+        candidates = self._kept if key is None else self._valued(key)
         self._look_at(len(candidates))
         return [position for position in candidates if element_matches(condition, self._kept[position])]
 
@@ -52,7 +51,8 @@ class Elements:
                 found.update(p for p in [self._marks.get(_mark(value))] if p is not None)
                 continue
             named = {name: value[name] for name in ("type", "value") if name in value} if "value" in value else value
-            candidates = self._keys.get(self._key(value), {}) if "value" in value else self._kept
+            candidates = self._valued(self._key(value)) if "value" in value else self._kept
+            self._look_at(len(candidates))
             found.update(p for p in candidates if self._has(p, named))
         return found
 
@@ -94,7 +94,7 @@ class Elements:
     def _forget(self, position: int) -> None:
         value = self._kept[position]
         del self._marks[_mark(value)]
-        if self._is_keyed(value):
+        if self._keys is not None and "value" in value:
             del self._keys[self._key(value)][position]
 
     def _insert(self, value: Any, position: int) -> int:
@@ -102,7 +102,7 @@ class Elements:
         kept = self._marks.setdefault(_mark(value), position)
         if kept == position:
             self._kept[position] = value
-            if self._is_keyed(value):
+            if self._keys is not None and "value" in value:
                 self._keys.setdefault(self._key(value), {})[position] = None
         elif self._has_primary and value.get("primary"):
             self._kept[kept] = self._kept[kept] | {"primary": True}
@@ -130,8 +130,14 @@ class Elements:
         if self._compared > PATCH_COMPARISONS:
             raise ScimError(413, f"The operations search too many values of {self.attribute.path}; send fewer at once.")
 
-    def _is_keyed(self, value: Any) -> bool:
-        return self._value is not None and "value" in value
+    def _valued(self, key: str) -> Collection[int]:
+        """Return the positions of the elements whose ``value`` has a key; the first call makes the index."""
+        if self._keys is None:
+            self._keys = {}
+            for position, value in self._kept.items():
+                if "value" in value:
+                    self._keys.setdefault(self._key(value), {})[position] = None
+        return self._keys.get(key, {})
 
     def _key(self, value: Mapping[str, Any]) -> str:
         return self._key_of("value", value["value"])

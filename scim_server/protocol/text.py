@@ -12,8 +12,7 @@ from scim_server.protocol.errors import ScimError, invalid_syntax, invalid_value
 from scim_server.protocol.limits import JSON_DEPTH
 
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
-# In JSON text: what is forbidden in itself, and what escapes such a character.
-_SUSPECT = re.compile(_FORBIDDEN.pattern[:-1] + r"\\]")
+_CONTAINERS = (dict, list)
 _LINE = re.compile("[\t\n\r]")
 # Format characters, separators of lines and paragraphs, private and unassigned code points.
 _INVISIBLE = {"Cf", "Zl", "Zp", "Co", "Cn"}
@@ -86,8 +85,8 @@ def read_json(body: bytes) -> Any:
         raise invalid_syntax(
             f"The body is not valid JSON: {error.msg} (line {error.lineno}, column {error.colno})."
         ) from None
-    _check_depth(value, JSON_DEPTH)
-    if _SUSPECT.search(text):
+    _check_depth(value)
+    if "\\" in text or not text.isprintable():
         _check_strings(value, "")
     return value
 
@@ -105,16 +104,19 @@ def _check_strings(value: Any, where: str) -> None:
             _check_strings(element, f"{where}[{index}]")
 
 
-def _check_depth(value: Any, allowed: int) -> None:
-    if isinstance(value, dict):
-        value = value.values()
-    elif not isinstance(value, list):
-        return
-    if not allowed:
+def _check_depth(value: Any) -> None:
+    level = [value] if type(value) in _CONTAINERS else []
+    for _ in range(JSON_DEPTH):
+        if not level:
+            return
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if type(outer) is dict else outer)
+            if type(inner) in _CONTAINERS
+        ]
+    if level:
         raise _too_deep()
-    for inner in value:
-        if isinstance(inner, dict | list):
-            _check_depth(inner, allowed - 1)
 
 
 def _too_deep() -> ScimError:

@@ -174,6 +174,8 @@ class _Value(fields.Field[Any]):
         self.read_type = READERS["string" if attribute.unchecked else attribute.type]
         self.canonical = {} if attribute.case_exact else {value.lower(): value for value in attribute.canonical_values}
         self.identifies = attribute.uniqueness != "none" and attribute.type == "string"
+        self.is_plain = not (self.canonical or self.identifies or attribute.required)
+        self.is_plain_text = self.is_plain and self.read_type is READERS["string"]
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> Any:
         return self.load(value)
@@ -184,7 +186,7 @@ class _Value(fields.Field[Any]):
             value = self.read_type(value)
         except ValueError as problem:
             raise ValidationError(str(problem)) from None
-        if isinstance(value, str):
+        if isinstance(value, str) and not self.is_plain:
             self._check_text(value)
             return self.canonical.get(value.lower(), value)
         return value
@@ -257,12 +259,17 @@ class _Several(fields.Field[Any]):
         # What points to a resource must say to which one: it is kept for that check even when it says nothing.
         self.points = attribute.sub("$ref") is not None
         self.element = _Complex(attribute) if attribute.sub_attributes else _Value(attribute)
+        value = attribute.sub("value")
+        only_value = {sub.name for sub in attribute.sub_attributes if sub.required} <= {"value"}
+        self.takes_names = self.points and only_value and value is not None and _Value(value).is_plain_text
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> list[Any]:
         if not isinstance(value, list):
             raise ValidationError("must be an array")
         if self.points and len(value) > GROUP_MEMBERS:
             raise ValidationError(f"must not have more than {GROUP_MEMBERS} values")
+        if self.names_alone(value):
+            return list({element["value"]: element for element in value}.values())
         elements: list[Any] = []
         errors: dict[str | int, Any] = {}
         for index, element in enumerate(value):
@@ -279,6 +286,13 @@ class _Several(fields.Field[Any]):
         if sum(1 for element in elements if isinstance(element, dict) and element.get("primary")) > 1:
             raise ValidationError("must not have more than one primary value")
         return _without_repeats(elements if self.points else [e for e in elements if e != {}])
+
+    def names_alone(self, elements: list[Any]) -> bool:
+        """Tell whether elements only name their targets, as those of large groups do: nothing in them can be unfit."""
+        return self.takes_names and all(
+            type(element) is dict and len(element) == 1 and type(element.get("value")) is str and element["value"]
+            for element in elements
+        )
 
 
 def _without_repeats(elements: list[Any]) -> list[Any]:

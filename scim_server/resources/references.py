@@ -5,7 +5,7 @@ targets is derived. A change reads only the rows that it names, so it costs what
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -94,29 +94,30 @@ class References:
 
     def put(self, key: int, wanted: Ids) -> list[str]:
         """Let a resource point to just these targets; return the paths that changed. Raises invalidValue."""
-        changed = []
-        for attribute, ids in wanted.items():
-            known = members.named(self.shared.database, scope_in(key), key, attribute.number, ids)
-            if self._write(key, attribute, known, ids, whole=True):
-                changed.append(attribute.path)
-        return changed
+        return [attribute.path for attribute, ids in wanted.items() if self._write(key, attribute, ids, None)]
 
     def patch(self, key: int, changes: Changes) -> list[str]:
         """Apply operations; return the paths that changed. Raises invalidValue, mutability, noTarget."""
         return [attribute.path for attribute, found in changes.items() if self._patch(key, attribute, found)]
 
     def _patch(self, key: int, attribute: Attribute, operations: Sequence[Operation]) -> bool:
-        known = self._touched(key, attribute, operations)
-        before = [{"value": id} for id, found in known.items() if found.is_target]
+        if all(operation.op == "add" and operation.target.is_whole for operation in operations):
+            # What is there already does not matter.
+            named = {element["value"]: None for operation in operations for element in operation.value}
+            return self._write(key, attribute, named, ())
+        touched = self._touched(key, attribute, operations)
+        before = [{"value": id} for id, found in touched.items() if found.is_target]
         if any(o.target.sub or (o.target.condition and names_in(o.target.condition) - {"value"}) for o in operations):
             # Filters may look at all that an element shows, also at that of one added just before.
-            described = {id: self.describe(found.key, id, found.display) for id, found in known.items()}
+            described = {id: self.describe(found.key, id, found.display) for id, found in touched.items()}
             before = [described[element["value"]] for element in before]
             operations = [_with_elements(operation, described) for operation in operations]
         after = patch.apply_to(operations[0].target.attribute, before, operations, shown=before)
-        wanted = [element["value"] for element in after if "value" in element]
-        whole = any(o.target.is_whole and (o.op == "replace" or o.value is None) for o in operations)
-        return self._write(key, attribute, known, wanted, whole=whole)
+        wanted = {element["value"]: None for element in after if "value" in element}
+        if any(o.target.is_whole and (o.op == "replace" or (o.op == "remove" and o.value is None)) for o in operations):
+            return self._write(key, attribute, wanted, None)
+        present = {element["value"] for element in before}
+        return self._write(key, attribute, wanted.keys() - present, present - wanted.keys())
 
     def _touched(self, key: int, attribute: Attribute, operations: Sequence[Operation]) -> dict[str, Found]:
         """Return the resources that operations can touch, by id: those named, and the targets that filters find."""
@@ -144,31 +145,23 @@ class References:
         """Return the condition on a target ``t`` of a resource that it fits a filter on elements of the attribute."""
         return Search(scope_in(key), self.sources(tenant_in(key))).of_targets(attribute, node)
 
-    def _write(
-        self, key: int, attribute: Attribute, known: Mapping[str, Found], wanted: Iterable[str], *, whole: bool
-    ) -> bool:
-        """Write what differs from the known targets, and with ``whole`` remove all others; tell whether any did."""
-        types = _target_types(attribute)
-        allowed = {self.shared.type_numbers[name] for name in types}
-        added: set[int] = set()
-        kept: set[int] = set()
-        for id in wanted:
-            found = known.get(id)
-            if found is None or type_in(found.key) not in allowed:
-                kinds = " or ".join(types)
-                raise invalid_value(f"{attribute.path}: there is no {kinds} with the id {id[:64]!a}.")
-            (kept if found.is_target else added).add(found.key)
+    def _write(self, key: int, attribute: Attribute, wanted: Collection[str], gone: Collection[str] | None) -> bool:
+        """Add the wanted targets and remove what is gone, with None all others; tell whether that changed anything."""
         database, number = self.shared.database, attribute.number
-        if whole:
-            changed = members.keep(database, key, number, kept)
+        types = _target_types(attribute)
+        scopes = [scope_of(tenant_in(key), self.shared.type_numbers[name]) for name in types]
+        if gone is None:
+            changed = members.keep(database, key, number, scopes, wanted)
         else:
-            gone = {found.key for found in known.values() if found.is_target} - kept
-            changed = members.remove(database, key, number, gone)
-        changed += members.add(database, key, number, added)
-        if any(type_in(target) == type_in(key) for target in added) and key in members.enclosing(database, key, number):
+            changed = members.remove(database, key, number, scopes, gone)
+        added = members.add(database, key, number, scopes, wanted)
+        if added < len(wanted) and (unknown := members.first_unknown(database, scopes, wanted)) is not None:
+            kinds = " or ".join(types)
+            raise invalid_value(f"{attribute.path}: there is no {kinds} with the id {unknown[:64]!a}.")
+        if added and self.type_name in types and key in members.enclosing(database, key, number):
             name = self.type_name
             raise invalid_value(f"{attribute.path}: a {name} cannot contain itself, directly or through others.")
-        return changed > 0
+        return changed + added > 0
 
     # What is shown
 

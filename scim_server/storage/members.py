@@ -1,8 +1,9 @@
 """How do resources refer to one another? Rows (source, attribute, target), in both directions."""
 
-import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
+
+import orjson
 
 from scim_server.storage.database import Database, Row
 from scim_server.storage.keys import tenant_range
@@ -10,11 +11,16 @@ from scim_server.storage.sources import TRUE, Condition
 
 
 class Found(NamedTuple):
-    """A resource that is a target, or may become one: its key, its display name, and whether it is one."""
+    """A resource that is a target, or may become one."""
 
+    id: str
     key: int
     display: str | None
     is_target: bool
+
+
+def _json(values: Collection[int | str]) -> str:
+    return orjson.dumps(list(values)).decode()
 
 
 def named(database: Database, scope: int, source: int, attribute: int, ids: Collection[str]) -> dict[str, Found]:
@@ -25,14 +31,14 @@ def named(database: Database, scope: int, source: int, attribute: int, ids: Coll
         "SELECT r.id, r.key, r.display, EXISTS (SELECT 1 FROM reference m WHERE m.source = ? AND m.attribute = ?"
         " AND m.target = r.key) FROM json_each(?) j JOIN resource r ON r.id = j.value WHERE r.key >= ? AND r.key < ?"
     )
-    rows = database.rows(sql, (source, attribute, json.dumps(list(ids)), *tenant_range(scope)))
-    return {id: Found(key, display, bool(is_target)) for id, key, display, is_target in rows}
+    rows = database.rows(sql, (source, attribute, _json(ids), *tenant_range(scope)))
+    return {row[0]: Found._make(row) for row in rows}
 
 
 def matching(database: Database, source: int, attribute: int, condition: Condition = TRUE) -> dict[str, Found]:
     """Return the targets ``t`` that fit a condition."""
-    rows = list(walk(database, source, attribute, condition))
-    return {id: Found(key, display, is_target=True) for key, id, display in rows}
+    rows = walk(database, source, attribute, condition)
+    return {id: Found(id, key, display, is_target=True) for key, id, display in rows}
 
 
 def walk(
@@ -72,29 +78,45 @@ def has_more_than(database: Database, source: int, attribute: int, most: int) ->
     return database.row(sql, (source, attribute, most)) is not None
 
 
-def add(database: Database, source: int, attribute: int, keys: Collection[int]) -> int:
-    """Add targets; return how many were none yet. One statement."""
-    if not keys:
-        return 0
-    sql = (
-        "INSERT INTO reference (source, attribute, target) SELECT ?, ?, value FROM json_each(?) WHERE true"
-        " ON CONFLICT DO NOTHING"
+def _keys_of(scopes: Collection[int]) -> str:
+    """Return a query for the keys of ids that are live resources of some scopes; each id is looked up by index."""
+    return (
+        "SELECT r.key FROM json_each(?) j CROSS JOIN resource r ON r.id = j.value"
+        f" WHERE r.scope IN ({', '.join('?' * len(scopes))})"
     )
-    return database.run(sql, (source, attribute, json.dumps(sorted(keys))))
 
 
-def remove(database: Database, source: int, attribute: int, keys: Collection[int]) -> int:
-    """Remove targets; return how many were there. One statement."""
-    if not keys:
+def add(database: Database, source: int, attribute: int, scopes: Sequence[int], ids: Collection[str]) -> int:
+    """Add targets by their ids, those that exist; return how many were none yet. One statement."""
+    if not ids:
         return 0
-    sql = "DELETE FROM reference WHERE source = ? AND attribute = ? AND target IN (SELECT value FROM json_each(?))"
-    return database.run(sql, (source, attribute, json.dumps(list(keys))))
+    found = _keys_of(scopes).replace("SELECT ", "SELECT ?, ?, ", 1)
+    sql = f"INSERT INTO reference (source, attribute, target) {found} ON CONFLICT DO NOTHING"
+    return database.run(sql, (source, attribute, _json(ids), *scopes))
 
 
-def keep(database: Database, source: int, attribute: int, keys: Collection[int]) -> int:
-    """Remove every other target; return how many there were. One statement."""
-    sql = "DELETE FROM reference WHERE source = ? AND attribute = ? AND target NOT IN (SELECT value FROM json_each(?))"
-    return database.run(sql, (source, attribute, json.dumps(list(keys))))
+def remove(database: Database, source: int, attribute: int, scopes: Sequence[int], ids: Collection[str]) -> int:
+    """Remove targets by their ids; return how many were there. One statement."""
+    if not ids:
+        return 0
+    sql = f"DELETE FROM reference WHERE source = ? AND attribute = ? AND target IN ({_keys_of(scopes)})"
+    return database.run(sql, (source, attribute, _json(ids), *scopes))
+
+
+def keep(database: Database, source: int, attribute: int, scopes: Sequence[int], ids: Collection[str]) -> int:
+    """Remove every target but those with the ids; return how many there were. One statement."""
+    sql = f"DELETE FROM reference WHERE source = ? AND attribute = ? AND target NOT IN ({_keys_of(scopes)})"
+    return database.run(sql, (source, attribute, _json(ids), *scopes))
+
+
+def first_unknown(database: Database, scopes: Sequence[int], ids: Collection[str]) -> str | None:
+    """Return an id that is no live resource of the scopes, or None. One statement."""
+    sql = (
+        "SELECT j.value FROM json_each(?) j WHERE NOT EXISTS (SELECT 1 FROM resource r WHERE r.id = j.value"
+        f" AND r.scope IN ({', '.join('?' * len(scopes))})) LIMIT 1"
+    )
+    found = database.row(sql, (_json(ids), *scopes))
+    return str(found[0]) if found else None
 
 
 def enclosing(database: Database, key: int, attribute: int) -> set[int]:

@@ -65,7 +65,9 @@ def tester(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (scim2_tester.filling, patch_add, patch_replace):
         monkeypatch.setattr(module, "generate_random_value", with_instants)
     for module in (patch_add, patch_replace):
-        monkeypatch.setattr(module, "fields_equality", lambda expected, actual: holds(settable(expected), settable(actual)))
+        monkeypatch.setattr(
+            module, "fields_equality", lambda expected, actual: holds(settable(expected), settable(actual))
+        )
     monkeypatch.setattr(patch_remove, "_is_unassigned", lambda value: settable(value) in (None, [], {}))
 
 
