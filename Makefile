@@ -11,7 +11,7 @@ COMPILE = CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --upgrad
     --no-strip-extras --no-emit-options --no-emit-index-url --build-deps-for editable setup.cfg
 
 .DEFAULT_GOAL = help
-.PHONY: help run test lint lock clean
+.PHONY: help run test bench lint lock clean
 
 help: ## Show this help.
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile
@@ -36,6 +36,9 @@ run: .venv/.run ## Set everything up and serve; the first start makes a token an
 test: .venv/.dev ## Set everything up and run the whole test suite.
 	$(BIN)/python -m pytest --cov
 
+bench: .venv/.dev ## Measure changes and answers of huge groups; prints ratios.
+	$(BIN)/python -m benchmarks.members
+
 lint: .venv/.dev ## Check style, types and the arrows between the packages.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -49,7 +52,7 @@ lock: .venv/.dev ## Renew requirements.txt and requirements-dev.txt from setup.c
 
 clean: ## Remove everything that was made, except the data.
 	rm -rf .venv build dist *.egg-info .coverage* .hypothesis .*_cache
-	find scim_server schemas tests -name __pycache__ -prune -exec rm -rf {} +
+	find benchmarks scim_server schemas tests -name __pycache__ -prune -exec rm -rf {} +
 
 # The stamps stand inside .venv, so another version of Python starts anew.
 .venv/.python-$(VERSION):

@@ -1,6 +1,7 @@
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,3 +33,23 @@ def house(tmp_path: Path, registry: Registry) -> Iterator[House]:
     )
     yield House(database, all_resources(shared), Principal("test", tenant, frozenset({"admin"})))
     database.close()
+
+
+@pytest.fixture
+def statements(house: House, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], list[tuple[str, Any]]]:
+    """Return the statements that a call sends, with their parameters."""
+
+    def record(call: Callable[[], Any]) -> list[tuple[str, Any]]:
+        seen: list[tuple[str, Any]] = []
+        execute = house.database.peewee.execute_sql
+
+        def listen(sql: str, params: Any = None) -> Any:
+            seen.append((sql, params))
+            return execute(sql, params)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(house.database.peewee, "execute_sql", listen)
+            call()
+        return seen
+
+    return record

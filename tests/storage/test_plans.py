@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -23,39 +23,7 @@ from scim_server.storage.search import Search
 from scim_server.tokens import Principal
 from tests.scim import ACCOUNT_GROUP, ENTERPRISE
 from tests.storage.conftest import House
-
-
-@pytest.fixture
-def statements(house: House, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], list[tuple[str, Any]]]:
-    """Return the statements that a call sends, with their parameters."""
-
-    def record(call: Callable[[], Any]) -> list[tuple[str, Any]]:
-        seen: list[tuple[str, Any]] = []
-        execute = house.database.peewee.execute_sql
-
-        def listen(sql: str, params: Any = None) -> Any:
-            seen.append((sql, params))
-            return execute(sql, params)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(house.database.peewee, "execute_sql", listen)
-            call()
-        return seen
-
-    return record
-
-
-def plan(database: Database, sql: str, parameters: Any) -> list[str]:
-    return [row[3] for row in database.rows(f"EXPLAIN QUERY PLAN {sql}", parameters)]
-
-
-def assert_uses_indexes(database: Database, statements: list[tuple[str, Any]]) -> None:
-    """Assert that no statement walks through a whole table; "up" and the subqueries are small results."""
-    assert statements
-    for sql, parameters in statements:
-        steps = plan(database, sql, parameters)
-        scans = [step for step in steps if re.match(r"SCAN (?!up|page|\(subquery|j |CONSTANT)", step)]
-        assert not scans, (sql, steps)
+from tests.storage.plans import assert_uses_indexes, plan
 
 
 @pytest.fixture
