@@ -4,8 +4,10 @@ Run it as ``python -m benchmarks.members``.
 """
 
 import sqlite3
-import sys
 import time
+from collections.abc import Callable
+
+import httpx2 as httpx
 
 from benchmarks.harness import Running, measured, server, show
 from scim_server.protocol.registry import load_registry
@@ -65,10 +67,10 @@ def main() -> None:
         raw = sqlite3.connect(_raw_copy(running), isolation_level=None)
         raw.execute("PRAGMA synchronous = FULL")
 
-        def add(id: str) -> object:
+        def add(id: str) -> Callable[[int], object]:
             return lambda n: patch(running, id, {"op": "add", "path": "members", "value": [{"value": further[n]}]})
 
-        def remove(id: str) -> object:
+        def remove(id: str) -> Callable[[int], object]:
             return lambda n: patch(running, id, {"op": "remove", "path": f'members[value eq "{further[n]}"]'})
 
         def add_many(n: int) -> None:
@@ -124,10 +126,11 @@ def _whole(running: Running, id: str) -> None:
     """Print what sending and replacing all members takes of time and memory."""
     members = running.http.get(f"Groups/{id}").json()["members"]
     body = {"displayName": "Large", "members": [{"value": member["value"]} for member in members]}
-    for name, ask in (
-        (f"GET of {MEMBERS:,} members", lambda: running.http.get(f"Groups/{id}")),
-        (f"PUT of the same {MEMBERS:,} members", lambda: running.http.put(f"Groups/{id}", json=body)),
-    ):
+    works: dict[str, Callable[[], httpx.Response]] = {
+        f"GET of {MEMBERS:,} members": lambda: running.http.get(f"Groups/{id}"),
+        f"PUT of the same {MEMBERS:,} members": lambda: running.http.put(f"Groups/{id}", json=body),
+    }
+    for name, ask in works.items():
         running.peak_memory()
         before = running.peak_memory()
         used, since = running.cpu(), time.perf_counter()
@@ -141,4 +144,4 @@ def _whole(running: Running, id: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
