@@ -6,8 +6,7 @@ Run it as ``python -m benchmarks.members``.
 import sqlite3
 import time
 from collections.abc import Callable
-
-import httpx2 as httpx
+from typing import Any
 
 from benchmarks.harness import Running, measured, server, show
 from scim_server.protocol.registry import load_registry
@@ -126,7 +125,7 @@ def _whole(running: Running, id: str) -> None:
     """Print what sending and replacing all members takes of time and memory."""
     members = running.http.get(f"Groups/{id}").json()["members"]
     body = {"displayName": "Large", "members": [{"value": member["value"]} for member in members]}
-    works: dict[str, Callable[[], httpx.Response]] = {
+    works: dict[str, Callable[[], Any]] = {
         f"GET of {MEMBERS:,} members": lambda: running.http.get(f"Groups/{id}"),
         f"PUT of the same {MEMBERS:,} members": lambda: running.http.put(f"Groups/{id}", json=body),
     }
