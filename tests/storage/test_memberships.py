@@ -9,7 +9,7 @@ import pytest
 from scim_server.protocol.patch import PATCH_OP
 from scim_server.protocol.projection import NOTHING, read_projection
 from scim_server.protocol.query import Query
-from scim_server.resources import memberships
+from scim_server.resources import listing, memberships
 from scim_server.resources.base import Answer, new_id
 from scim_server.storage import members
 from scim_server.storage.keys import key_of
@@ -199,3 +199,20 @@ def test_deep_pages_of_members_by_cursor_cost_what_the_first_does(house: House, 
     assert costs[1] <= costs[0]
     sql = "SELECT m.target FROM reference m WHERE m.source = ? AND m.attribute = ? AND m.target > ?"
     assert "SEARCH m USING" in plan(house.database, sql, (key, number, 0))[0]
+
+
+def test_the_groups_of_one_account_are_found_by_index(
+    house: House, ids: list[str], groups: tuple[str, str], statements: Any
+) -> None:
+    resources = house.resources["Group"]
+    excluded = read_projection([resources.resource_type], None, ["members"])
+    costs = []
+    for id, found in ((ids[SIZE - 1], 1), (ids[0], 2)):
+        for text in (f'members.value eq "{id}"', f'members[value eq "{id}" and type eq "User"]'):
+            query = Query(filter=text, projection=excluded)
+            assert json.loads(listing.answer([resources], house.by, query))["totalResults"] == found  # type: ignore[arg-type]
+            assert_uses_indexes(
+                house.database, statements(lambda query=query: listing.answer([resources], house.by, query))
+            )
+            costs.append(steps(house.database, lambda query=query: listing.answer([resources], house.by, query)))
+    assert max(costs) < 1000
