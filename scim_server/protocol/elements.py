@@ -44,14 +44,20 @@ class Elements:
         return [position for position in candidates if element_matches(condition, self._kept[position])]
 
     def selected(self, values: Iterable[Any]) -> set[int]:
-        """Return the positions of just these values; a complex one is named by ``value``, and ``type`` if given."""
+        """Return the positions of just these values; a complex one is named by ``value``, and ``type`` if given.
+
+        One that says nothing selects nothing.
+        """
         found: set[int] = set()
         for value in values:
-            if not isinstance(value, dict):
-                found.update(p for p in [self._marks.get(_mark(value))] if p is not None)
+            if value == {}:
                 continue
-            named = {name: value[name] for name in ("type", "value") if name in value} if "value" in value else value
-            candidates = self._valued(self._key(value)) if "value" in value else self._kept
+            if isinstance(value, dict) and "value" not in value:
+                candidates: Collection[int] = self._kept
+                named = value
+            else:
+                candidates = self._valued(self._key(value))
+                named = {"type": value["type"]} if isinstance(value, dict) and "type" in value else {}
             self._look_at(len(candidates))
             found.update(p for p in candidates if self._has(p, named))
         return found
@@ -70,20 +76,18 @@ class Elements:
 
     def add(self, values: Iterable[Any]) -> None:
         """Append values; one that is there already stays as it is, but becomes primary if it is so now."""
-        self._choose([self._append(value) for value in values if value != {}])
+        written = [(self._append(value), value) for value in values if value != {}]
+        self._choose(position for position, value in written if self._is_primary(value))
 
     def put(self, values: Mapping[int, Any]) -> None:
         """Replace the values at some positions; an empty one is dropped."""
-        written = []
-        for position, value in values.items():
-            kept: int | None = position
-            if value != self._kept[position]:
-                self._forget(position)
-                kept = self._insert(value, position) if value else None
-                if kept != position:
-                    del self._kept[position]
-            if kept is not None:
-                written.append(kept)
+        changed = {position: value for position, value in values.items() if value != self._kept[position]}
+        written = set(values) - set(changed)
+        for position, value in changed.items():
+            if not value:
+                self.drop([position])
+            else:
+                written.add(self._replace(position, value))
         self._choose(written)
 
     def drop(self, positions: Iterable[int]) -> None:
@@ -94,7 +98,7 @@ class Elements:
     def _forget(self, position: int) -> None:
         value = self._kept[position]
         del self._marks[_mark(value)]
-        if self._keys is not None and "value" in value:
+        if self._keys is not None and self._is_keyed(value):
             del self._keys[self._key(value)][position]
 
     def _insert(self, value: Any, position: int) -> int:
@@ -102,10 +106,18 @@ class Elements:
         kept = self._marks.setdefault(_mark(value), position)
         if kept == position:
             self._kept[position] = value
-            if self._keys is not None and "value" in value:
+            if self._keys is not None and self._is_keyed(value):
                 self._keys.setdefault(self._key(value), {})[position] = None
-        elif self._has_primary and value.get("primary"):
+        elif self._is_primary(value):
             self._kept[kept] = self._kept[kept] | {"primary": True}
+        return kept
+
+    def _replace(self, position: int, value: Any) -> int:
+        """Put a value in the place of another and return where it is now."""
+        self._forget(position)
+        kept = self._insert(value, position)
+        if kept != position:
+            del self._kept[position]
         return kept
 
     def _append(self, value: Any) -> int:
@@ -114,16 +126,14 @@ class Elements:
 
     def _choose(self, positions: Iterable[int]) -> None:
         """Let the primary one among changed values be the only one (RFC 7644 section 3.5.2)."""
-        if not self._has_primary:
-            return
-        chosen = {position for position in positions if self._kept[position].get("primary")}
+        chosen = {position for position in positions if self._is_primary(self._kept[position])}
         if len(chosen) > 1:
             raise invalid_value(f"{self.attribute.path} must not have more than one primary value.")
         if chosen:
             self._look_at(len(self._kept))
-            for position, value in self._kept.items():
-                if position not in chosen and value.get("primary"):
-                    self._kept[position] = value | {"primary": False}
+            for position, value in list(self._kept.items()):
+                if position not in chosen and self._is_primary(value):
+                    self._replace(position, value | {"primary": False})
 
     def _look_at(self, count: int) -> None:
         self._compared += count
@@ -135,12 +145,20 @@ class Elements:
         if self._keys is None:
             self._keys = {}
             for position, value in self._kept.items():
-                if "value" in value:
+                if self._is_keyed(value):
                     self._keys.setdefault(self._key(value), {})[position] = None
         return self._keys.get(key, {})
 
-    def _key(self, value: Mapping[str, Any]) -> str:
-        return self._key_of("value", value["value"])
+    def _is_primary(self, value: Any) -> bool:
+        return self._has_primary and value.get("primary") is True
+
+    def _is_keyed(self, value: Any) -> bool:
+        return not isinstance(value, dict) or "value" in value
+
+    def _key(self, value: Any) -> str:
+        if isinstance(value, dict):
+            return self._key_of("value", value["value"])
+        return comparison_key(self.attribute.type, self.attribute.case_exact, value)
 
 
 def value_key(condition: Node) -> str | None:

@@ -21,7 +21,7 @@ from scim_server.protocol.limits import PATCH_OPERATIONS
 from scim_server.protocol.match import element_matches
 from scim_server.protocol.path import Target, read_path
 from scim_server.protocol.schema import Attribute, ResourceType, Schema
-from scim_server.protocol.tree import And, Compare, Node
+from scim_server.protocol.tree import And, Compare, Node, Not
 from scim_server.protocol.validation import by_name, is_unassigned, read_value, read_values, schemas_in_use
 
 PATCH_OP = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
@@ -114,9 +114,14 @@ def _read_attributes(resource_type: ResourceType, op: str, value: Any) -> Iterat
         if extension := resource_type.by_urn.get(name):
             is_empty = is_unassigned(member)
             yield from _read_removal(op, extension) if is_empty else _read_extension(op, extension, member)
-        elif attribute is None or attribute.path == "meta":
+        elif (attribute is None and "[" not in name) or (attribute and attribute.path == "meta"):
             continue
-        elif attribute.path.lower() == name and not attribute.urn and attribute not in resource_type.parents:
+        elif (
+            attribute
+            and attribute.path.lower() == name
+            and not attribute.urn
+            and attribute not in resource_type.parents
+        ):
             yield from _read_change(op, Target(attribute), member)
         else:
             raise invalid_syntax(f"{name[:200]!a} is not the name of an attribute; it can be a path.")
@@ -168,9 +173,16 @@ def _check_schema_list(op: str, attribute: Attribute, value: Any) -> None:
 
 def _selection(target: Target, value: Any) -> Any:
     """Return what a remove is limited to; RFC 7644 knows no value there, but ignoring it would remove too much."""
-    if target.is_whole:
-        return None if value is None else read_values(target.attribute, value)
+    if target.is_whole and value is not None:
+        listed = value if isinstance(value, list) else [value]
+        return [_assigned(read_value(target.attribute, each)) for each in listed if each not in (None, "")]
     return None if is_unassigned(value) else read_value(target.sub or target.attribute, value)
+
+
+def _assigned(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {name: member for name, member in value.items() if member is not None}
 
 
 def apply(
@@ -293,10 +305,11 @@ def _merged(operation: Operation, old: Mapping[str, Any]) -> dict[str, Any]:
 
 def _complete(attribute: Attribute, members: Mapping[str, Any]) -> dict[str, Any]:
     """Return a complex value in the order of the schema, without what is unassigned."""
+    kept = {s.name: members[s.name] for s in attribute.sub_attributes if members.get(s.name) is not None}
     for sub in attribute.sub_attributes:
-        if sub.required and members.get(sub.name) is None:
+        if kept and sub.required and sub.name not in kept:
             raise invalid_value(f"{sub.path} is required.")
-    return {s.name: members[s.name] for s in attribute.sub_attributes if members.get(s.name) is not None}
+    return kept
 
 
 def _change_elements(operation: Operation, elements: Elements) -> None:
@@ -314,7 +327,10 @@ def _change_elements(operation: Operation, elements: Elements) -> None:
         change = _overwritten if op == "replace" and target.sub is None else _merged
         elements.put({position: change(operation, elements.at(position)) for position in found})
     else:
-        elements.add([_merged(operation, _described(attribute, condition))])
+        made = _merged(operation, _described(attribute, condition))
+        if condition and not element_matches(condition, made):
+            raise no_target(f"No value of {attribute.path} matches the filter, nor would the one that it describes.")
+        elements.add([made])
     _check_left(attribute, elements)
 
 
@@ -352,11 +368,13 @@ def _described(attribute: Attribute, condition: Node | None) -> dict[str, Any]:
     terms = condition.children if isinstance(condition, And) else [condition] if condition else []
     element: dict[str, Any] = {}
     for term in terms:
-        if isinstance(term, Compare) and term.operator == "eq" and term.attribute.mutability != "readOnly":
-            element[term.attribute.name] = term.operand
-        else:
-            raise no_target(f"No value of {attribute.path} matches the filter.")
-    element = read_value(attribute, element)
-    if condition and not element_matches(condition, element):
-        raise no_target(f"No value of {attribute.path} can match the filter.")
-    return element
+        match term:
+            case Compare(sub, "eq", operand=operand) if sub.mutability != "readOnly":
+                element[sub.name] = operand
+            case Not(Compare(Attribute(name="primary"))):
+                # What is not primary is so in being compared only.
+                element["primary"] = False
+            case _:
+                raise no_target(f"No value of {attribute.path} matches the filter.")
+    described: dict[str, Any] = read_value(attribute, element)
+    return described

@@ -72,6 +72,7 @@ CHANGED: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
     ("ADD-09 what matches nothing is made from eq", ("add", 'phoneNumbers[type eq "Mobile"].value', "555"), {"phoneNumbers": [{"value": "555", "type": "mobile"}]}),
     ("ADD-09 from several eq", ("add", 'emails[type eq "other" and value eq "b@example.org"]', {"display": "b"}), {"emails": [WORK, HOME, OTHER | {"display": "b"}]}),
     ("REP-08 replace creates it too", ("replace", 'emails[type eq "other"].value', "b@example.org"), {"emails": [WORK, HOME, OTHER]}),
+    ("a value that is not primary and matches nothing", ("add", 'phoneNumbers[type eq "work" and primary eq false].value', "5"), {"phoneNumbers": [{"value": "5", "type": "work", "primary": False}]}),
     ("a primary value that matches nothing", ("replace", 'phoneNumbers[type eq "work" and primary eq true].value', "5"), {"phoneNumbers": [{"value": "5", "type": "work", "primary": True}]}),
     ("REM-02 a single value", ("remove", "title"), {"title": None}),
     ("REM-02 all values", ("remove", "emails"), {"emails": None}),
@@ -88,6 +89,7 @@ CHANGED: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
     ("REM-08 one without an array", ("remove", "emails", {"value": "babs@jensen.org", "type": "Home"}), {"emails": [WORK]}),
     ("REM-08 a value of another type", ("remove", "emails", [{"value": "babs@jensen.org", "type": "work"}]), {}),
     ("REM-08 an empty list removes nothing", ("remove", "emails", []), {}),
+    ("REM-08 what says nothing selects nothing", ("remove", "addresses", [{}, {"type": None}, {"nosuch": "x"}]), {}),
     ("REM-08 null is no value", ("remove", "emails", None), {"emails": None}),
     ("REM-08 an address by what it has", ("remove", "addresses", [{"type": "work", "locality": "hollywood"}]), {"addresses": [BABS["addresses"][1]]}),
     ("REM-08 a single value that is another", ("remove", "title", "Other"), {}),
@@ -182,6 +184,7 @@ REFUSED: list[tuple[str, str, tuple[Any, ...]]] = [
     ("REP-08 nothing matches", "noTarget", ("replace", 'emails[value co "nobody"]', OTHER)),
     ("ADD-09 nothing matches", "noTarget", ("add", 'emails[type eq "a" or type eq "b"].value', "x")),
     ("nothing can match", "noTarget", ("add", 'emails[type eq "a" and type eq "b"].value', "x")),
+    ("what is made would not match", "noTarget", ("replace", 'emails[value eq "old@x.org"].value', "new@x.org")),
     ("a missing value cannot be made", "noTarget", ("replace", "emails[type eq null].value", "x")),
     ("REM-01 no path", "noTarget", ("remove",)),
     ("REM-05 a required attribute", "mutability", ("remove", "userName")),
@@ -211,6 +214,7 @@ def test_a_refused_operation(user: ResourceType, scim_type: str, operation: tupl
         ("invalidValue", {"op": "replace", "value": ["x"]}),
         ("invalidValue", {"op": "replace", "value": {ENTERPRISE: "x"}}),
         ("invalidSyntax", {"op": "replace", "value": {"name.givenName": "x"}}),
+        ("invalidSyntax", {"op": "replace", "value": {'emails[type eq "work"].value': "x"}}),
         ("invalidSyntax", {"op": "replace", "value": {f"{ENTERPRISE}:department": "x"}}),
         ("mutability", {"op": "replace", "value": {"id": "other"}}),
     ],
@@ -250,6 +254,18 @@ def test_operations_see_what_the_earlier_ones_did(user: ResourceType) -> None:
     assert changes(BABS, result) == {
         "title": "B", "emails": [OTHER | {"display": "O"}], ENTERPRISE: None, "schemas": [USER],
     }  # fmt: skip
+
+
+def test_a_value_that_is_no_longer_primary_can_still_be_changed_and_removed(user: ResourceType) -> None:
+    work = BABS["addresses"][0]
+    added = {"type": "other", "locality": "Kyoto", "primary": True}
+    result = patched(user, ("add", "addresses", added), ("remove", 'addresses[type eq "home"]'))
+    assert result["addresses"] == [work, added]
+
+
+def test_a_new_primary_value_beside_the_one_that_is_there(user: ResourceType) -> None:
+    result = patched(user, ("add", "emails", [{"value": WORK["value"], "type": "work"}, OTHER | {"primary": True}]))
+    assert result["emails"] == [WORK | {"primary": False}, HOME, OTHER | {"primary": True}]
 
 
 def test_a_readonly_value_may_be_written_again(user: ResourceType) -> None:
@@ -334,6 +350,10 @@ GADGET: dict[str, Any] = {
         (("add", "tags", "c"), {"tags": ["a", "b", "c"]}),
         (("add", "tags", ["b", "c", "c"]), {"tags": ["a", "b", "c"]}),
         (("remove", "tags", ["b", "z"]), {"tags": ["a"]}),
+        (("remove", "tags", "B"), {"tags": ["a"]}),
+        (("remove", "parts", [{"value": "p"}, {"value": "q"}]), {"parts": None}),
+        (("remove", "chip.id"), {}),
+        (("replace", "chip", {"note": None}), {}),
         (("replace", "tags", ["z"]), {"tags": ["z"]}),
         (("add", "chip", {"id": "1", "note": "n"}), {"chip": {"id": "1", "note": "n"}}),
         (("replace", 'parts[value eq "p"]', {"kind": "y"}), {"parts": [{"value": "p", "kind": "y"}]}),
