@@ -1,6 +1,6 @@
 """Which values does a multi-valued attribute have while operations change it? (RFC 7643 section 2.4)"""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from scim_server.protocol.errors import ScimError, invalid_value
@@ -76,19 +76,26 @@ class Elements:
 
     def add(self, values: Iterable[Any]) -> None:
         """Append values; one that is there already stays as it is, but becomes primary if it is so now."""
-        written = [(self._append(value), value) for value in values if value != {}]
-        self._choose(position for position, value in written if self._is_primary(value))
+        added = [value for value in values if value != {}]
+        self._demote_others([self._marks.get(_mark(value)) for value in added if self._is_primary(value)])
+        for value in added:
+            self._append(value)
 
     def put(self, values: Mapping[int, Any]) -> None:
         """Replace the values at some positions; an empty one is dropped."""
-        changed = {position: value for position, value in values.items() if value != self._kept[position]}
-        written = set(values) - set(changed)
-        for position, value in changed.items():
-            if not value:
-                self.drop([position])
-            else:
-                written.add(self._replace(position, value))
-        self._choose(written)
+        moved = {position: value for position, value in values.items() if _mark(value) != _mark(self._kept[position])}
+        written = set(values) - set(moved)
+        for position in written:
+            self._kept[position] = values[position]
+        for position in moved:
+            self._forget(position)
+        for position, value in moved.items():
+            kept = self._insert(value, position) if value else None
+            if kept != position:
+                del self._kept[position]
+            if kept is not None:
+                written.add(kept)
+        self._demote_others([position for position in written if self._is_primary(self._kept[position])])
 
     def drop(self, positions: Iterable[int]) -> None:
         for position in positions:
@@ -112,28 +119,18 @@ class Elements:
             self._kept[kept] = self._kept[kept] | {"primary": True}
         return kept
 
-    def _replace(self, position: int, value: Any) -> int:
-        """Put a value in the place of another and return where it is now."""
-        self._forget(position)
-        kept = self._insert(value, position)
-        if kept != position:
-            del self._kept[position]
-        return kept
-
     def _append(self, value: Any) -> int:
         self._next += 1
         return self._insert(value, self._next)
 
-    def _choose(self, positions: Iterable[int]) -> None:
-        """Let the primary one among changed values be the only one (RFC 7644 section 3.5.2)."""
-        chosen = {position for position in positions if self._is_primary(self._kept[position])}
-        if len(chosen) > 1:
+    def _demote_others(self, primary: Sequence[int | None]) -> None:
+        """Let what an operation made primary, at a position or about to come, be the only one (RFC 7644 3.5.2)."""
+        if len(primary) > 1:
             raise invalid_value(f"{self.attribute.path} must not have more than one primary value.")
-        if chosen:
+        if primary:
             self._look_at(len(self._kept))
-            for position, value in list(self._kept.items()):
-                if position not in chosen and self._is_primary(value):
-                    self._replace(position, value | {"primary": False})
+            others = {p: value for p, value in self._kept.items() if p != primary[0] and self._is_primary(value)}
+            self.put({position: value | {"primary": False} for position, value in others.items()})
 
     def _look_at(self, count: int) -> None:
         self._compared += count
