@@ -7,7 +7,7 @@ from scim_server.protocol.errors import ScimError, invalid_value
 from scim_server.protocol.limits import PATCH_COMPARISONS
 from scim_server.protocol.match import element_matches
 from scim_server.protocol.schema import Attribute
-from scim_server.protocol.tree import And, Compare, Node
+from scim_server.protocol.tree import And, Compare, Node, terms_in
 from scim_server.protocol.types import comparison_key
 
 
@@ -26,7 +26,10 @@ class Elements:
         self._next = 0
         self._compared = 0
         for value in values:
-            self._append(value)
+            # What is stored twice stays so as long as nothing changes it.
+            self._next += 1
+            self._kept[self._next] = value
+            self._marks.setdefault(_mark(value), self._next)
 
     def as_list(self) -> list[Any]:
         return list(self._kept.values())
@@ -37,10 +40,11 @@ class Elements:
     def find(self, condition: Node | None) -> list[int]:
         """Return the positions of the values that fit a condition, or of all."""
         if condition is None:
+            self._look_at(len(self._kept))
             return list(self._kept)
         key = value_key(condition)
         candidates = self._kept if key is None else self._valued(key)
-        self._look_at(len(candidates))
+        self._look_at(sum(_weight(self._kept[position]) for position in candidates) * terms_in(condition))
         return [position for position in candidates if element_matches(condition, self._kept[position])]
 
     def selected(self, values: Iterable[Any]) -> set[int]:
@@ -104,7 +108,8 @@ class Elements:
 
     def _forget(self, position: int) -> None:
         value = self._kept[position]
-        del self._marks[_mark(value)]
+        if self._marks.get(_mark(value)) == position:
+            del self._marks[_mark(value)]
         if self._keys is not None and self._is_keyed(value):
             del self._keys[self._key(value)][position]
 
@@ -135,7 +140,7 @@ class Elements:
     def _look_at(self, count: int) -> None:
         self._compared += count
         if self._compared > PATCH_COMPARISONS:
-            raise ScimError(413, f"The operations search too many values of {self.attribute.path}; send fewer at once.")
+            raise too_many_values(self.attribute)
 
     def _valued(self, key: str) -> Collection[int]:
         """Return the positions of the elements whose ``value`` has a key; the first call makes the index."""
@@ -156,6 +161,16 @@ class Elements:
         if isinstance(value, dict):
             return self._key_of("value", value["value"])
         return comparison_key(self.attribute.type, self.attribute.case_exact, value)
+
+
+def too_many_values(attribute: Attribute) -> ScimError:
+    return ScimError(413, f"The operations look at too many values of {attribute.path}; send fewer at once.")
+
+
+def _weight(value: Any) -> int:
+    """Return how many values one counts for: comparing long texts takes longer."""
+    texts = value.values() if isinstance(value, dict) else [value]
+    return 1 + sum(len(text) for text in texts if isinstance(text, str)) // 500
 
 
 def value_key(condition: Node) -> str | None:

@@ -9,10 +9,12 @@ DEFAULT_COUNT = 100
 """Resources in one page when the client names no ``count``."""
 BULK_OPERATIONS = 300
 BULK_BYTES = 4 * 1024 * 1024
-PATCH_OPERATIONS = 10_000
+PATCH_OPERATIONS = 1_000
 """Operations in one PATCH."""
-PATCH_COMPARISONS = 200_000
-"""Values of one attribute that the filters in the paths of one PATCH are compared with."""
+PATCH_PATHS = 256 * 1024
+"""Characters of all paths in one PATCH."""
+PATCH_COMPARISONS = 1_000_000
+"""Values of an attribute that one PATCH looks at, counted for each comparison; long ones count several times."""
 RESOURCE_BYTES = 1024 * 1024
 GROUP_BYTES = 32 * 1024 * 1024
 """Body of a Group: 100,000 echoed members are 17 MiB."""

@@ -17,7 +17,7 @@ from scim_server.protocol.errors import (
     mutability,
     no_target,
 )
-from scim_server.protocol.limits import PATCH_OPERATIONS
+from scim_server.protocol.limits import PATCH_OPERATIONS, PATCH_PATHS
 from scim_server.protocol.match import element_matches
 from scim_server.protocol.path import Target, read_path
 from scim_server.protocol.schema import Attribute, ResourceType, Schema
@@ -56,6 +56,11 @@ def read(resource_type: ResourceType, body: Any) -> tuple[Operation, ...]:
         raise invalid_syntax("Operations must be an array with at least one operation.")
     if len(listed) > PATCH_OPERATIONS:
         raise ScimError(413, f"A PATCH has at most {PATCH_OPERATIONS} operations.")
+    if (
+        sum(len(path) for each in listed if isinstance(each, dict) and isinstance(path := each.get("path"), str))
+        > PATCH_PATHS
+    ):
+        raise ScimError(413, f"The paths of a PATCH have at most {PATCH_PATHS} characters.")
     operations: list[Operation] = []
     for number, each in enumerate(listed, 1):
         try:
@@ -99,7 +104,7 @@ def _read_operation(resource_type: ResourceType, operation: Any) -> Iterator[_Ch
     target = read_path(resource_type, path)
     if isinstance(target, Target):
         yield from _read_change(op, target, value)
-    elif op == "remove" or is_unassigned(value):
+    elif value in (None, "", []):
         yield from _read_removal(op, target)
     else:
         yield from _read_extension(op, target, value)
@@ -112,7 +117,7 @@ def _read_attributes(resource_type: ResourceType, op: str, value: Any) -> Iterat
     for name, member in by_name(value, "The value").items():
         attribute = resource_type.attribute(name)
         if extension := resource_type.by_urn.get(name):
-            is_empty = is_unassigned(member)
+            is_empty = member in (None, "", [])
             yield from _read_removal(op, extension) if is_empty else _read_extension(op, extension, member)
         elif (attribute is None and "[" not in name) or (attribute and attribute.path == "meta"):
             continue
@@ -149,17 +154,27 @@ def _read_change(op: str, target: Target, value: Any) -> Iterator[_Change]:
     elif attribute.path == "schemas":
         _check_schema_list(op, attribute, value)
     elif op == "remove":
-        yield op, target, _selection(target, value)
+        if value is None or target.is_whole or target.sub or not target.condition or not is_unassigned(value):
+            yield op, target, _selection(target, value)
+    elif value == "" and attribute.multi_valued and attribute.sub("$ref") and not sub:
+        # Elsewhere it clears the attribute; it must not empty a group by mistake.
+        raise invalid_value(f"{attribute.path} must not be an empty text.")
     elif target.is_whole:
-        if value == "" and attribute.sub("$ref"):
-            # Elsewhere it clears the attribute; it must not empty a group by mistake.
-            raise invalid_value(f"{attribute.path} must be an array.")
         yield op, target, [] if value is None else read_values(attribute, value)
-    elif not is_unassigned(value):
+    else:
+        yield from _read_single(op, target, value)
+
+
+def _read_single(op: str, target: Target, value: Any) -> Iterator[_Change]:
+    """Read the value of a single-valued target; an object that says nothing changes nothing."""
+    attribute, sub = target.attribute, target.sub
+    is_complex = sub is None and bool(attribute.sub_attributes)
+    if not is_unassigned(value) or (is_complex and value == {}):
         canonical = read_value(sub or attribute, value)
         if canonical != {}:
             yield op, target, canonical
-    elif op == "replace" or sub or not attribute.sub_attributes:
+    elif attribute.mutability != "writeOnly" and (op == "replace" or not is_complex):
+        # A secret that is left empty is kept, as PUT keeps it; only remove removes it.
         yield "remove", target, None
 
 
@@ -176,6 +191,8 @@ def _selection(target: Target, value: Any) -> Any:
     if target.is_whole and value is not None:
         listed = value if isinstance(value, list) else [value]
         return [_assigned(read_value(target.attribute, each)) for each in listed if each not in (None, "")]
+    if value is not None and target.mutability == "writeOnly":
+        raise invalid_value(f"{target.path} cannot be removed by its value.")
     return None if is_unassigned(value) else read_value(target.sub or target.attribute, value)
 
 
@@ -215,6 +232,8 @@ def apply_to(attribute: Attribute, old: Any, operations: Iterable[Operation], sh
                 _check_unchanged(operation, shown)
             elif elements is not None:
                 _change_elements(operation, elements)
+                if attribute.mutability == "immutable":
+                    old = _set(attribute, old or None, elements.as_list())
             else:
                 old = _changed(operation, old)
         except ScimError as error:
@@ -253,7 +272,8 @@ def _check_unchanged(operation: Operation, current: Any) -> None:
         found = [e.get(target.sub.name) for e in elements if condition is None or element_matches(condition, e)]
         is_same = bool(found) and all(value == operation.value for value in found)
     else:
-        is_same = target.condition is None and current == operation.value
+        both_empty = is_unassigned(current) and is_unassigned(operation.value)
+        is_same = target.condition is None and (both_empty or current == operation.value)
     if operation.op == "remove" or not is_same:
         raise mutability(f"{target.path} is readOnly.")
 

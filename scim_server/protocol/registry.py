@@ -63,9 +63,9 @@ class Registry:
 
     def under(self, policies: frozenset[str]) -> "Registry":
         """Return the registry as the given tenant policies change it."""
-        if policies not in self._variants:
-            self._variants[policies] = Registry(self._sources, policies)
-        return self._variants[policies]
+        found = self._variants.get(policies)
+        # Attributes are compared by identity: of two variants made at once, one must serve everybody.
+        return found or self._variants.setdefault(policies, Registry(self._sources, policies))
 
     def schema(self, urn: str) -> Schema | None:
         return self.schemas.get(urn.lower())

@@ -59,6 +59,16 @@ class Or:
     children: tuple["Node", ...]
 
 
+def terms_in(node: "Node") -> int:
+    """Return how many comparisons a condition makes."""
+    match node:
+        case And(children) | Or(children):
+            return sum(terms_in(child) for child in children)
+        case Not(child) | Element(_, child):
+            return terms_in(child)
+    return 1
+
+
 def names_in(node: "Node") -> frozenset[str]:
     """Return the names of the attributes that a condition looks at."""
     match node:

@@ -266,8 +266,8 @@ class _Several(fields.Field[Any]):
     def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> list[Any]:
         if not isinstance(value, list):
             raise ValidationError("must be an array")
-        if self.points and len(value) > GROUP_MEMBERS:
-            raise ValidationError(f"must not have more than {GROUP_MEMBERS} values")
+        if self.points:
+            self._check_targets(value)
         if self.names_alone(value):
             return list({element["value"]: element for element in value}.values())
         elements: list[Any] = []
@@ -286,6 +286,13 @@ class _Several(fields.Field[Any]):
         if sum(1 for element in elements if isinstance(element, dict) and element.get("primary")) > 1:
             raise ValidationError("must not have more than one primary value")
         return _without_repeats(elements if self.points else [e for e in elements if e != {}])
+
+    def _check_targets(self, value: list[Any]) -> None:
+        if len(value) > GROUP_MEMBERS:
+            raise ValidationError(f"must not have more than {GROUP_MEMBERS} values")
+        if value and all(element in (None, "", []) for element in value):
+            # Passed over, they would empty a group.
+            raise ValidationError("must name resources")
 
     def names_alone(self, elements: list[Any]) -> bool:
         """Tell whether elements only name their targets, as those of large groups do: nothing in them can be unfit."""

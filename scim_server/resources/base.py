@@ -15,7 +15,7 @@ import orjson
 
 from scim_server import audit, clock
 from scim_server.protocol import patch, replace, template, validation, version
-from scim_server.protocol.errors import not_found, uniqueness
+from scim_server.protocol.errors import ScimError, not_found, uniqueness
 from scim_server.protocol.limits import RESOURCE_BYTES
 from scim_server.protocol.patch import Operation
 from scim_server.protocol.projection import DEFAULT, NOTHING, Projection, project
@@ -344,9 +344,12 @@ class Resources:
         if old == new:
             documents.touch(self.shared.database, [current.key], now)
         else:
-            rows = rows_of(self._definition(by), old)
+            rows, content = rows_of(self._definition(by), old), self._content(by, new)
+            if len(content.template) > max(RESOURCE_BYTES, len(current.template)):
+                # PATCH after PATCH, it could become too large to be sent as a whole again.
+                raise ScimError(413, f"The {self.name} would be larger than the limit ({RESOURCE_BYTES} bytes).")
             try:
-                documents.update(self.shared.database, current.key, now, rows, self._content(by, new))
+                documents.update(self.shared.database, current.key, now, rows, content)
             except documents.Taken as taken:
                 raise self._conflict(by, taken) from None
         self._record(by, operation, current.id, names, now)

@@ -39,5 +39,10 @@ def gathered(texts: Sequence[Text], before: bytes = b"", after: bytes = b"") -> 
         for piece in text.pieces():
             file.write(piece)
     file.write(after)
+    is_small = file.tell() <= _IN_MEMORY
     file.seek(0)
+    if is_small:
+        # Sending a file takes one on the disk.
+        with file:
+            return file.read()
     return file

@@ -12,13 +12,13 @@ from urllib.parse import urlsplit
 import orjson
 
 from scim_server.protocol import patch
-from scim_server.protocol.elements import value_key
+from scim_server.protocol.elements import too_many_values, value_key
 from scim_server.protocol.errors import invalid_value
-from scim_server.protocol.limits import GROUP_MEMBERS
+from scim_server.protocol.limits import GROUP_MEMBERS, PATCH_COMPARISONS
 from scim_server.protocol.patch import Operation
 from scim_server.protocol.projection import Projection, shown_subs
 from scim_server.protocol.schema import Attribute
-from scim_server.protocol.tree import Node, names_in
+from scim_server.protocol.tree import Node, names_in, terms_in
 from scim_server.resources.shared import Shared
 from scim_server.storage import members
 from scim_server.storage.keys import scope_in, scope_of, tenant_in, type_in
@@ -55,7 +55,8 @@ class References:
         by_path = {attribute.path: attribute for attribute in self.attributes}
         on_document: list[Operation] = []
         changes: dict[Attribute, list[Operation]] = {}
-        total = sum(len(operation.value) for operation in operations if isinstance(operation.value, list))
+        writable = [operation for operation in operations if operation.target.mutability != "readOnly"]
+        total = sum(len(operation.value) for operation in writable if isinstance(operation.value, list))
         if total > GROUP_MEMBERS:
             raise invalid_value(f"The operations name more than {GROUP_MEMBERS} values.")
         for operation in operations:
@@ -69,6 +70,8 @@ class References:
     def _by_id(self, operation: Operation, attribute: Attribute) -> Operation:
         """Return an operation whose elements say no more than which resource they mean."""
         value = operation.value
+        if operation.target.mutability == "readOnly":
+            return operation
         if isinstance(value, list):
             ids = self._ids(value, attribute, operation)
             return dataclasses.replace(operation, value=[{"value": id} for id in ids])
@@ -122,9 +125,11 @@ class References:
     def _touched(self, key: int, attribute: Attribute, operations: Sequence[Operation]) -> dict[str, Found]:
         """Return the resources that operations can touch, by id: those named, and the targets that filters find."""
         ids: dict[str, None] = {}
-        conditions: list[Node] = []
+        conditions: dict[Node, None] = {}
         for operation in operations:
             value, condition = operation.value, operation.target.condition
+            if operation.target.mutability == "readOnly":
+                value = None
             elements = value if isinstance(value, list) else [value] if isinstance(value, dict) else []
             ids |= dict.fromkeys(element["value"] for element in elements if element)
             if isinstance(value, str):
@@ -132,7 +137,11 @@ class References:
             if condition and (id := value_key(condition)) is not None:
                 ids[id] = None
             elif condition:
-                conditions.append(condition)
+                conditions[condition] = None
+        if conditions:
+            size = members.count(self.shared.database, key, attribute.number)
+            if size * sum(terms_in(condition) for condition in conditions) > PATCH_COMPARISONS:
+                raise too_many_values(attribute)
         known = members.named(self.shared.database, scope_in(key), key, attribute.number, ids)
         for condition in conditions:
             tested = self.condition(key, attribute, condition)
@@ -211,6 +220,8 @@ class References:
 def _with_elements(operation: Operation, described: Mapping[str, dict[str, str]]) -> Operation:
     """Return the operation with whole elements in place of those that only name an id."""
     value = operation.value
+    if operation.target.mutability == "readOnly":
+        return operation
     if isinstance(value, list):
         value = [described.get(element["value"], element) for element in value]
     elif isinstance(value, dict):
@@ -237,6 +248,9 @@ def _id(element: Mapping[str, str], base_url: str) -> str:
     """Return the id that an element names; a URI must be relative or one of this server (RFC 7643 section 2.4)."""
     if "value" in element:
         return element["value"] or ""
-    ref = urlsplit(element.get("$ref") or "")
+    try:
+        ref = urlsplit(element.get("$ref") or "")
+    except ValueError:
+        return ""
     own = not ref.netloc or ref.netloc.lower() == urlsplit(base_url).netloc.lower()
     return ref.path.rstrip("/").rpartition("/")[2] if own else ""

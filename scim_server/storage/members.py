@@ -78,10 +78,10 @@ def has_more_than(database: Database, source: int, attribute: int, most: int) ->
     return database.row(sql, (source, attribute, most)) is not None
 
 
-def _keys_of(scopes: Collection[int]) -> str:
+def _keys_of(scopes: Collection[int], columns: str = "r.key") -> str:
     """Return a query for the keys of ids that are live resources of some scopes; each id is looked up by index."""
     return (
-        "SELECT r.key FROM json_each(?) j CROSS JOIN resource r ON r.id = j.value"
+        f"SELECT {columns} FROM json_each(?) j CROSS JOIN resource r ON r.id = j.value"
         f" WHERE r.scope IN ({', '.join('?' * len(scopes))})"
     )
 
@@ -90,7 +90,7 @@ def add(database: Database, source: int, attribute: int, scopes: Sequence[int], 
     """Add targets by their ids, those that exist; return how many were none yet. One statement."""
     if not ids:
         return 0
-    found = _keys_of(scopes).replace("SELECT ", "SELECT ?, ?, ", 1)
+    found = _keys_of(scopes, "?, ?, r.key")
     sql = f"INSERT INTO reference (source, attribute, target) {found} ON CONFLICT DO NOTHING"
     return database.run(sql, (source, attribute, _json(ids), *scopes))
 

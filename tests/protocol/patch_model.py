@@ -156,7 +156,7 @@ def of_resource(resource_type: ResourceType, op: str, value: Any, notes: set[str
 
 def of_extension(resource_type: ResourceType, op: str, urn: str, value: Any, notes: set[str]) -> list[Step]:
     steps: list[Step] = []
-    clears = op == "remove" or nothing(value)
+    clears = op == "remove" or value in (None, "", [])
     if not clears and not isinstance(value, dict):
         raise Refused("invalidValue")
     for attribute in resource_type.by_urn[urn.lower()].attributes:
@@ -183,7 +183,8 @@ def change(op: str, target: Target, value: Any, notes: set[str]) -> list[Step]:
         if op == "remove":
             return [Step(op, target, None if value is None else selection(attribute, value, notes))]
         return [Step(op, target, elements(attribute, value))]
-    if op == "remove" or nothing(value):
+    says_nothing = value == {} and attribute.sub_attributes and target.sub is None
+    if op == "remove" or (nothing(value) and not says_nothing):
         return [Step(op, target, None)]
     if attribute.sub_attributes and target.sub is None:
         return [Step(op, target, parts(attribute, value))]

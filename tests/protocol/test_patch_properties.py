@@ -221,7 +221,9 @@ class Maker:
             return {"op": op, "value": self.resource()}
         attribute = self.random.choice(self.attributes)
         if attribute.urn and self.sometimes(0.1):
-            return {"op": op, "path": attribute.urn, "value": self.container(attribute.urn)}
+            return {"op": op, "path": attribute.urn} | (
+                {} if op == "remove" else {"value": self.container(attribute.urn)}
+            )
         path, value = self.target(attribute)
         if op != "remove":
             return {"op": op, "path": path, "value": value}

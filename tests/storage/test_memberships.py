@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from scim_server.protocol.errors import ScimError
+from scim_server.protocol.limits import PATCH_COMPARISONS
 from scim_server.protocol.patch import PATCH_OP
 from scim_server.protocol.projection import NOTHING, read_projection
 from scim_server.protocol.query import Query
@@ -216,3 +218,17 @@ def test_the_groups_of_one_account_are_found_by_index(
             )
             costs.append(steps(house.database, lambda query=query: listing.answer([resources], house.by, query)))
     assert max(costs) < 1000
+
+
+def test_searching_all_members_too_often_is_refused(house: House, groups: tuple[str, str]) -> None:
+    def search(count: int) -> list[dict[str, Any]]:
+        return [{"op": "remove", "path": f'members[display co "zz{number}"]'} for number in range(count)]
+
+    most = PATCH_COMPARISONS // SIZE
+    patch(house, groups[1], *search(most))()
+    # The same filter again costs nothing more.
+    patch(house, groups[1], *search(most), *search(most))()
+    for operations in (search(most + 1), [{"op": "replace", "path": "members.type", "value": "User"}] * (most + 1)):
+        with pytest.raises(ScimError) as refusal:
+            patch(house, groups[1], *operations)()
+        assert refusal.value.status == 413

@@ -182,6 +182,13 @@ def test_the_password_is_kept_apart_and_never_answered(http: httpx2.Client, data
     assert audited(database, user["id"])[1:] == [("patch", "password")] * 3
     assert patch(http, f"Users/{user['id']}", operation("remove", "password")).status_code == 200
     assert len(audited(database, user["id"])) == 4
+    patch(http, f"Users/{user['id']}", operation("replace", "password", "t1meMa$heen"))
+    kept = database.rows(hashes, (user["id"],))
+    for value in ("", None):
+        assert patch(http, f"Users/{user['id']}", {"op": "replace", "value": {"password": value}}).status_code == 200
+    refused = patch(http, f"Users/{user['id']}", operation("remove", "password", "t1meMa$heen"))
+    assert_scim_error(refused, 400, "invalidValue")
+    assert database.rows(hashes, (user["id"],)) == kept != []
     body = {"password": "a\tb"}
     assert_scim_error(patch(http, f"Users/{user['id']}", operation("replace", None, body)), 400, "invalidValue")
 
@@ -273,6 +280,16 @@ def test_the_groups_of_a_user_follow(http: httpx2.Client, people: list[str]) -> 
         ("invalidValue", operation("replace", "members", "")),
         ("invalidValue", operation("remove", "members", [{}])),
         ("invalidValue", operation("replace", "members", [{"value": 5}])),
+        ("invalidValue", operation("replace", "members", [None])),
+        ("invalidValue", operation("replace", "members", ["", []])),
+        ("invalidValue", operation("replace", None, {"members": [None]})),
+        ("invalidValue", operation("replace", None, {"members": ""})),
+        ("invalidValue", operation("replace", 'members[type eq "User"]', "")),
+        ("invalidValue", operation("add", "members", [{"$ref": "http://["}])),
+        ("invalidValue", operation("add", "members", {"$ref": 5})),
+        ("mutability", operation("add", "members.display", [[]])),
+        ("mutability", operation("add", "members.display", [{"value": ["a"]}])),
+        ("mutability", operation("replace", "members[value pr].display", {"$ref": 5})),
         ("mutability", operation("replace", "members.display", "x")),
         ("mutability", operation("remove", "members.value")),
         ("mutability", operation("replace", 'members[type eq "User"].value', "x")),
@@ -287,6 +304,61 @@ def test_a_refused_change_of_members_removes_nobody(
     group = create_group(http, "G", *people)
     assert_scim_error(patch(http, f"Groups/{group['id']}", change), 400, scim_type)
     assert http.get(f"Groups/{group['id']}").json() == group
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"op": "remove", "path": 'members[type eq "User"]', "value": []},
+        {"op": "remove", "path": 'members[type eq "User"]', "value": ""},
+        {"op": "remove", "path": 'members[type eq "User"]', "value": {}},
+        {"op": "remove", "path": "members", "value": [None]},
+        {"op": "replace", "path": 'members[type eq "User"]', "value": {}},
+        {"op": "replace", "path": 'members[type eq "User"]', "value": {"display": "x"}},
+        {"op": "replace", "value": {ACCOUNT_GROUP: {}}},
+        {"op": "replace", "path": ACCOUNT_GROUP, "value": {}},
+        {"op": "remove", "path": ACCOUNT_GROUP, "value": {}},
+        {"op": "remove", "path": ACCOUNT_GROUP, "value": {"services": []}},
+        {"op": "remove", "path": ACCOUNT_GROUP, "value": {"description": "other"}},
+    ],
+)
+def test_what_names_nobody_removes_nobody(http: httpx2.Client, people: list[str], change: dict[str, Any]) -> None:
+    service = create(http, "Services", displayName="Mail")["id"]
+    group = create_group(http, "G", *people, **{ACCOUNT_GROUP: {"description": "d", "services": [{"value": service}]}})
+    assert patch(http, f"Groups/{group['id']}", change).json() == group
+
+
+def test_a_put_whose_members_are_none_is_refused(http: httpx2.Client, people: list[str]) -> None:
+    group = create_group(http, "G", *people)
+    for members in ([None], ["", None], [{"$ref": "http://["}]):
+        body = {"displayName": "G", "members": members}
+        assert_scim_error(http.put(f"Groups/{group['id']}", json=body), 400, "invalidValue")
+        assert_scim_error(http.post("Groups", json=body | {"displayName": "H"}), 400, "invalidValue")
+    assert http.get(f"Groups/{group['id']}").json() == group
+
+
+def test_of_an_extension_only_what_is_named_is_removed(http: httpx2.Client) -> None:
+    mail, wiki = (create(http, "Services", displayName=name)["id"] for name in ("Mail", "Wiki"))
+    group = create_group(http, "G", **{ACCOUNT_GROUP: {"services": [{"value": mail}, {"value": wiki}]}})
+    changed = patch(http, f"Groups/{group['id']}", operation("remove", ACCOUNT_GROUP, {"services": [{"value": mail}]}))
+    assert [found["value"] for found in changed.json()[ACCOUNT_GROUP]["services"]] == [wiki]
+
+
+def test_an_empty_object_changes_nothing(http: httpx2.Client) -> None:
+    user = create(http, "Users", userName="x", name={"givenName": "G"}, **{ENTERPRISE: {"department": "D"}})
+    for value in ({"name": {}}, {ENTERPRISE: {}}, {"groups": []}, {"name": {"nosuch": 1}}):
+        assert patch(http, f"Users/{user['id']}", operation("replace", None, value)).json() == user
+
+
+def test_a_user_cannot_grow_without_limit(http: httpx2.Client) -> None:
+    user = create_user(http)
+    several = [{"value": f"{n}@{'x' * 100}.org"} for n in range(6_000)]
+    assert patch(http, f"Users/{user['id']}", operation("add", "emails", several)).status_code == 200
+    more = [{"value": f"more {email['value']}"} for email in several]
+    before = http.get(f"Users/{user['id']}").json()
+    assert "limit" in assert_scim_error(patch(http, f"Users/{user['id']}", operation("add", "emails", more)), 413)
+    assert http.get(f"Users/{user['id']}").json() == before
+    assert patch(http, f"Users/{user['id']}", operation("remove", "emails")).status_code == 200
 
 
 def test_patches_never_form_a_cycle(http: httpx2.Client) -> None:
