@@ -90,6 +90,8 @@ def _read_operation(resource_type: ResourceType, operation: Any) -> Iterator[_Ch
         raise invalid_syntax("It must be an object.")
     members = by_name(operation, "The operation")
     op, path, value = members.get("op"), members.get("path"), members.get("value")
+    # The RFC writes them in lower case, and lets strings be of any unless it says otherwise (RFC 7643 section 2.2).
+    op = op.lower() if isinstance(op, str) else op
     if op not in ("add", "remove", "replace"):
         raise invalid_syntax("op must be add, remove or replace.")
     if path is not None and not isinstance(path, str):

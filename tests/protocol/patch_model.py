@@ -114,7 +114,7 @@ def patched(
 
 def asked(resource_type: ResourceType, operation: Mapping[str, Any], notes: set[str]) -> list[Step]:
     """Return the changes that an operation asks for, whatever the document is."""
-    op, path = operation.get("op"), operation.get("path")
+    op, path = str(operation.get("op")).lower(), operation.get("path")
     if op not in ("add", "remove", "replace"):
         raise Refused("invalidSyntax")
     if path is not None:

@@ -58,6 +58,7 @@ def changes(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
 CHANGED: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
     # op, path, value and what becomes of the user
     ("PAT-10 paths in any letter case", ("replace", f"{USER}:NAME.familyname", "J"), {"name": {"familyName": "J", "givenName": "Barbara"}}),
+    ("PAT-05 an op in other letters", ("Replace", "title", "T"), {"title": "T"}),
     ("PAT-10 with the URN of an extension", ("replace", f"{ENTERPRISE}:department", "D"), {ENTERPRISE: {"department": "D", "manager": {"value": "26118915"}}}),
     ("ADD-03 a single value is replaced", ("add", "title", "T"), {"title": "T"}),
     ("ADD-03 an unassigned attribute is added", ("add", "nickName", "Babs"), {"nickName": "Babs"}),
@@ -160,7 +161,7 @@ def test_an_operation_without_a_path(
 REFUSED: list[tuple[str, str, tuple[Any, ...]]] = [
     ("PAT-04 another op", "invalidSyntax", ("move", "title", "x")),
     ("PAT-04 no op", "invalidSyntax", (None, "title", "x")),
-    ("PAT-04 an op in capitals", "invalidSyntax", ("Replace", "title", "x")),
+    ("PAT-04 an op of another type", "invalidSyntax", (["add"], "title", "x")),
     ("PAT-06 a number in brackets", "invalidPath", ("replace", "emails[0].value", "x")),
     ("PAT-07 a broken path", "invalidPath", ("replace", "emails[", "x")),
     ("PAT-07 an empty path", "invalidPath", ("replace", "", "x")),
