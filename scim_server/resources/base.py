@@ -17,7 +17,7 @@ from scim_server import audit, clock
 from scim_server.protocol import patch, replace, template, validation, version
 from scim_server.protocol.errors import ScimError, not_found, uniqueness
 from scim_server.protocol.limits import RESOURCE_BYTES
-from scim_server.protocol.patch import Operation
+from scim_server.protocol.operations import Operation, read_operations
 from scim_server.protocol.projection import DEFAULT, NOTHING, Projection, project
 from scim_server.protocol.schema import Attribute, ResourceType
 from scim_server.protocol.tree import Present
@@ -305,7 +305,7 @@ class Resources:
 
     def draft_patch(self, by: Principal, body: Any) -> Patch:
         """Read the operations of a client, before any lock is taken."""
-        operations = patch.read(self._definition(by), body)
+        operations = read_operations(self._definition(by), body)
         supplied = frozenset(operation.target.attribute.path.lower() for operation in operations)
         on_document, changes = self.references.split(operations)
         return Patch(operations=on_document, changes=changes, supplied=supplied)

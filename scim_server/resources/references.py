@@ -15,7 +15,7 @@ from scim_server.protocol import patch
 from scim_server.protocol.elements import too_many_values, value_key
 from scim_server.protocol.errors import invalid_value
 from scim_server.protocol.limits import GROUP_MEMBERS, PATCH_COMPARISONS
-from scim_server.protocol.patch import Operation
+from scim_server.protocol.operations import Operation
 from scim_server.protocol.projection import Projection, shown_subs
 from scim_server.protocol.schema import Attribute
 from scim_server.protocol.tree import Node, names_in, terms_in

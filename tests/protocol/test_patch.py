@@ -6,7 +6,7 @@ import pytest
 
 from scim_server.protocol import patch, validation
 from scim_server.protocol.limits import PATCH_COMPARISONS, PATCH_OPERATIONS
-from scim_server.protocol.patch import PATCH_OP
+from scim_server.protocol.operations import PATCH_OP, read_operations
 from scim_server.protocol.registry import Registry
 from scim_server.protocol.schema import ResourceType
 from tests.protocol import DEVICE, WARRANTY, device, load, refused, resource_type, schema
@@ -45,7 +45,7 @@ def patched(
     """Return the document after operations, which are made from (op, path, value) or given whole."""
     listed = [o if isinstance(o, dict) else dict(zip(("op", "path", "value"), o, strict=False)) for o in operations]
     before = deepcopy(document)
-    result = patch.apply(resource_type, document, patch.read(resource_type, HEAD | {"Operations": listed}), shown)
+    result = patch.apply(resource_type, document, read_operations(resource_type, HEAD | {"Operations": listed}), shown)
     assert document == before
     return result
 
@@ -237,14 +237,14 @@ def test_a_refused_message(user: ResourceType, scim_type: str, operation: Any) -
 )  # fmt: skip
 def test_what_is_no_patch_op_is_refused(user: ResourceType, body: Any) -> None:
     with refused("invalidSyntax"):
-        patch.read(user, body)
+        read_operations(user, body)
 
 
 @pytest.mark.parametrize(
     "schemas", [{}, {"schemas": None}, {"schemas": ["urn:x:legacy"]}, {"SCHEMAS": [PATCH_OP.upper()]}]
 )
 def test_schemas_may_be_missing_or_unknown(user: ResourceType, schemas: dict[str, Any]) -> None:
-    assert len(patch.read(user, schemas | {"operations": [{"OP": "remove", "Path": "title"}]})) == 1
+    assert len(read_operations(user, schemas | {"operations": [{"OP": "remove", "Path": "title"}]})) == 1
 
 
 def test_operations_see_what_the_earlier_ones_did(user: ResourceType) -> None:
@@ -299,9 +299,9 @@ def test_values_that_are_stored_twice_stay_so_until_they_change(user: ResourceTy
 def test_too_many_characters_of_paths_are_refused(user: ResourceType) -> None:
     long = 'emails[value eq "' + "x" * 1000 + '"]'
     operations = [{"op": "remove", "path": long}] * 250
-    assert len(patch.read(user, HEAD | {"Operations": operations})) == 250
+    assert len(read_operations(user, HEAD | {"Operations": operations})) == 250
     with refused(None, status=413):
-        patch.read(user, HEAD | {"Operations": [*operations, *operations[:10]]})
+        read_operations(user, HEAD | {"Operations": [*operations, *operations[:10]]})
 
 
 def test_long_values_and_many_comparisons_count_for_more(user: ResourceType) -> None:
@@ -329,9 +329,9 @@ def test_members_come_in_the_order_of_the_schema(user: ResourceType) -> None:
 
 def test_too_many_operations_are_refused(user: ResourceType) -> None:
     operations = [{"op": "remove", "path": "title"}] * PATCH_OPERATIONS
-    assert len(patch.read(user, HEAD | {"Operations": operations})) == PATCH_OPERATIONS
+    assert len(read_operations(user, HEAD | {"Operations": operations})) == PATCH_OPERATIONS
     with refused(None, status=413):
-        patch.read(user, HEAD | {"Operations": [*operations, operations[0]]})
+        read_operations(user, HEAD | {"Operations": [*operations, operations[0]]})
 
 
 def test_searching_too_many_values_is_refused_but_a_named_value_is_found_without(user: ResourceType) -> None:

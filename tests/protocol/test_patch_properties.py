@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from scim_server.protocol import patch
 from scim_server.protocol.errors import ScimError
+from scim_server.protocol.operations import read_operations
 from scim_server.protocol.registry import Registry
 from scim_server.protocol.schema import Attribute, ResourceType
 from scim_server.protocol.validation import check, schemas_in_use
@@ -309,7 +310,7 @@ def shown(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def applied(resource_type: ResourceType, document: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
-    return patch.apply(resource_type, document, patch.read(resource_type, body), shown(document))
+    return patch.apply(resource_type, document, read_operations(resource_type, body), shown(document))
 
 
 def result(resource_type: ResourceType, document: dict[str, Any], body: dict[str, Any]) -> Any:
@@ -435,7 +436,7 @@ def test_neither_the_document_nor_the_operations_are_changed(types: Types, seed:
     for make, document, body in sequences(seed, types, 300):
         before, sent = deepcopy(document), deepcopy(body)
         try:
-            operations = patch.read(make.resource_type, body)
+            operations = read_operations(make.resource_type, body)
         except ScimError:
             continue
         values = deepcopy([operation.value for operation in operations])

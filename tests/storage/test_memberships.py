@@ -8,7 +8,7 @@ import pytest
 
 from scim_server.protocol.errors import ScimError
 from scim_server.protocol.limits import PATCH_COMPARISONS
-from scim_server.protocol.patch import PATCH_OP
+from scim_server.protocol.operations import PATCH_OP
 from scim_server.protocol.projection import NOTHING, read_projection
 from scim_server.protocol.query import Query
 from scim_server.resources import listing, memberships
