@@ -214,6 +214,7 @@ def test_a_refused_operation(user: ResourceType, scim_type: str, operation: tupl
         ("invalidValue", {"op": "add", "value": "x"}),
         ("invalidValue", {"op": "replace", "value": ["x"]}),
         ("invalidValue", {"op": "replace", "value": {ENTERPRISE: "x"}}),
+        ("invalidValue", {"op": "replace", "path": ENTERPRISE, "value": "x"}),
         ("invalidSyntax", {"op": "replace", "value": {"name.givenName": "x"}}),
         ("invalidSyntax", {"op": "replace", "value": {'emails[type eq "work"].value': "x"}}),
         ("invalidSyntax", {"op": "replace", "value": {f"{ENTERPRISE}:department": "x"}}),
