@@ -18,10 +18,10 @@ from scim_server.protocol.errors import (
 from scim_server.protocol.limits import PATCH_OPERATIONS, PATCH_PATHS
 from scim_server.protocol.path import Target, read_path
 from scim_server.protocol.schema import Attribute, ResourceType, Schema
-from scim_server.protocol.validation import by_name, is_unassigned, read_value, read_values
+from scim_server.protocol.validation import by_name, check_schemas, is_unassigned, read_value, read_values
 
 PATCH_OP = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
-_MESSAGES = ("urn:ietf:params:scim:api:messages:2.0:", "urn:ietf:params:scim:schemas:core:2.0:")
+_FOREIGN = ("urn:ietf:params:scim:api:messages:2.0:", "urn:ietf:params:scim:schemas:core:2.0:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +46,17 @@ def read_operations(resource_type: ResourceType, body: Any) -> tuple[Operation, 
     if not isinstance(body, dict):
         raise invalid_syntax("The body must be a PatchOp object.")
     members = by_name(body, "The PatchOp")
-    _check_schemas(members.get("schemas"))
+    check_schemas(members.get("schemas"), PATCH_OP, _FOREIGN)
     listed = members.get("operations")
     if not isinstance(listed, list) or not listed:
         raise invalid_syntax("Operations must be an array with at least one operation.")
     if len(listed) > PATCH_OPERATIONS:
         raise ScimError(413, f"A PATCH has at most {PATCH_OPERATIONS} operations.")
-    if (
-        sum(len(path) for each in listed if isinstance(each, dict) and isinstance(path := each.get("path"), str))
-        > PATCH_PATHS
-    ):
+    named = [_members(each, number) for number, each in enumerate(listed, 1)]
+    if sum(len(path) for each in named if isinstance(path := each.get("path"), str)) > PATCH_PATHS:
         raise ScimError(413, f"The paths of a PATCH have at most {PATCH_PATHS} characters.")
     operations: list[Operation] = []
-    for number, each in enumerate(listed, 1):
+    for number, each in enumerate(named, 1):
         try:
             found = _read_operation(resource_type, each)
             operations += [Operation(op, target, value, number) for op, target, value in found]
@@ -67,24 +65,16 @@ def read_operations(resource_type: ResourceType, body: Any) -> tuple[Operation, 
     return tuple(operations)
 
 
-def _check_schemas(schemas: Any) -> None:
-    """Tolerate missing and unknown URNs, but not those of another message or of a resource."""
-    if schemas is None:
-        return
-    if not isinstance(schemas, list) or not all(isinstance(urn, str) for urn in schemas):
-        raise invalid_syntax("schemas must be an array of strings.")
-    listed = [urn.lower() for urn in schemas]
-    if PATCH_OP.lower() not in listed and any(urn.startswith(_MESSAGES) for urn in listed):
-        raise invalid_syntax(f"schemas must contain {PATCH_OP}.")
+def _members(operation: Any, number: int) -> dict[str, Any]:
+    if not isinstance(operation, dict):
+        raise invalid_syntax(f"Operation {number} must be an object.")
+    return by_name(operation, f"Operation {number}")
 
 
 _Change = tuple[str, Target, Any]
 
 
-def _read_operation(resource_type: ResourceType, operation: Any) -> Iterator[_Change]:
-    if not isinstance(operation, dict):
-        raise invalid_syntax("It must be an object.")
-    members = by_name(operation, "The operation")
+def _read_operation(resource_type: ResourceType, members: dict[str, Any]) -> Iterator[_Change]:
     op, path, value = members.get("op"), members.get("path"), members.get("value")
     # The RFC writes them in lower case, and lets strings be of any unless it says otherwise (RFC 7643 section 2.2).
     op = op.lower() if isinstance(op, str) else op

@@ -114,12 +114,9 @@ def _removed(attribute: Attribute, old: Any, value: Any) -> Any:
     if old is None or (value is not None and value != old):
         return old
     if attribute.required or attribute.mutability == "immutable":
-        raise mutability(f"{attribute.path} cannot be removed: it is {_reason(attribute)}.")
+        reason = "required" if attribute.required else "immutable"
+        raise mutability(f"{attribute.path} cannot be removed: it is {reason}.")
     return None
-
-
-def _reason(attribute: Attribute) -> str:
-    return "required" if attribute.required else "immutable"
 
 
 def _merged(operation: Operation, old: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from scim_server.protocol.text import has_line_break, invisible
 from scim_server.protocol.types import READERS
 
 Document = dict[str, Any]
+_RESOURCES = "urn:ietf:params:scim:schemas:core:2.0:"
 _MOST_PROBLEMS = 5
 """Problems that one answer names; looking for more would only keep the server busy."""
 
@@ -32,7 +33,7 @@ def check(resource_type: ResourceType, body: Any) -> Document:
     if not isinstance(body, dict):
         raise invalid_syntax("The body must be a JSON object.")
     top = by_name(body, resource_type.name)
-    _check_schemas(resource_type, top.get("schemas"))
+    check_schemas(top.get("schemas"), resource_type.schema.id, _RESOURCES)
     document = _load(_class_for(resource_type), top, "")
     for extension in resource_type.extensions:
         urn = extension.schema.id
@@ -90,17 +91,18 @@ def by_name(members: Mapping[str, Any], where: str) -> dict[str, Any]:
     return found
 
 
-def _check_schemas(resource_type: ResourceType, schemas: Any) -> None:
-    """Tolerate missing and unknown URNs, but not the base schema of another resource (section 3.3)."""
+def check_schemas(schemas: Any, wanted: str, foreign: str | tuple[str, ...]) -> None:
+    """Tolerate missing and unknown URNs, but not others with the prefixes of what is foreign instead of the wanted one.
+
+    Raises invalidSyntax.
+    """
     if schemas is None:
         return
     if not isinstance(schemas, list) or not all(isinstance(urn, str) for urn in schemas):
         raise invalid_syntax("schemas must be an array of strings.")
-    wanted = resource_type.schema.id.lower()
     listed = {urn.lower() for urn in schemas}
-    foreign = {urn for urn in listed if urn.startswith("urn:ietf:params:scim:schemas:core:2.0:")}
-    if foreign and wanted not in listed:
-        raise invalid_syntax(f"schemas must contain {resource_type.schema.id}.")
+    if wanted.lower() not in listed and any(urn.startswith(foreign) for urn in listed):
+        raise invalid_syntax(f"schemas must contain {wanted}.")
 
 
 def _container(resource_type: ResourceType, top: Mapping[str, Any], urn: str) -> dict[str, Any] | None:

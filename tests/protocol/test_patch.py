@@ -299,7 +299,7 @@ def test_values_that_are_stored_twice_stay_so_until_they_change(user: ResourceTy
 
 def test_too_many_characters_of_paths_are_refused(user: ResourceType) -> None:
     long = 'emails[value eq "' + "x" * 1000 + '"]'
-    operations = [{"op": "remove", "path": long}] * 250
+    operations = [{"op": "remove", "PATH": long}] * 250
     assert len(read_operations(user, HEAD | {"Operations": operations})) == 250
     with refused(None, status=413):
         read_operations(user, HEAD | {"Operations": [*operations, *operations[:10]]})
