@@ -145,17 +145,12 @@ READERS: dict[str, Callable[[Any], Any]] = {
 
 def comparison_key(kind: str, case_exact: bool, value: Any) -> str:
     """Return the key by which a canonical value of type ``kind`` compares (RFC 7644 section 3.4.2.2)."""
-    match kind:
-        case "boolean":
-            return "true" if value else "false"
-        case "integer" | "decimal":
-            return _number_key(Decimal(repr(value)))
-        case "dateTime":
-            return date_time_key(value)
-        case "binary":
-            return hashlib.sha256(_decode(value)).hexdigest()
-        case _:
-            return str(value) if case_exact else folded(value)
+    return key_function(kind, case_exact)(value)
+
+
+def key_function(kind: str, case_exact: bool) -> Callable[[Any], str]:
+    """Return what makes the comparison keys of canonical values of type ``kind`` (RFC 7644 section 3.4.2.2)."""
+    return _KEYS.get(kind) or (str if case_exact else folded)
 
 
 def _number_key(number: Decimal) -> str:
@@ -168,3 +163,12 @@ def _number_key(number: Decimal) -> str:
     if not sign:
         return f"2{exponent}{mantissa}"
     return "0" + "".join(chr(105 - ord(digit)) for digit in exponent + mantissa) + "~"
+
+
+_KEYS: dict[str, Callable[[Any], str]] = {
+    "boolean": lambda value: "true" if value else "false",
+    "integer": lambda value: _number_key(Decimal(repr(value))),
+    "decimal": lambda value: _number_key(Decimal(repr(value))),
+    "dateTime": date_time_key,
+    "binary": lambda value: hashlib.sha256(_decode(value)).hexdigest(),
+}

@@ -1,14 +1,14 @@
 """Is this a resource of its type, and what does it say? (RFC 7643 sections 2 and 3)
 
-Marshmallow classes are built once from each resource type. Loading gives a new document with
+Marshmallow fields are built once from each resource type. Loading gives a new document with
 canonical names in schema order, canonical values, and without what the client may not set.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cache
 from typing import Any
 
-from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, pre_load
+from marshmallow import ValidationError, fields
 
 from scim_server.protocol.errors import ScimError, invalid_syntax, invalid_value
 from scim_server.protocol.limits import GROUP_MEMBERS
@@ -34,13 +34,13 @@ def check(resource_type: ResourceType, body: Any) -> Document:
         raise invalid_syntax("The body must be a JSON object.")
     top = by_name(body, resource_type.name)
     check_schemas(top.get("schemas"), resource_type.schema.id, _RESOURCES)
-    document = _load(_class_for(resource_type), top, "")
+    document = _load(_resource(resource_type), top, "")
     for extension in resource_type.extensions:
         urn = extension.schema.id
         container = _container(resource_type, top, urn)
         if container is None and not extension.required:
             continue
-        values = _load(_class_for_extension(resource_type, urn), container or {}, f"{urn}:")
+        values = _load(_extension(resource_type, urn), by_name(container or {}, urn), f"{urn}:")
         if values:
             document[urn] = values
         elif extension.required:
@@ -62,7 +62,7 @@ def read_value(attribute: Attribute, value: Any) -> Any:
     """
     field = _field(attribute)
     single = field.element if isinstance(field, _Several) else field
-    return _read(attribute, lambda: single.read(value) if isinstance(single, _Complex) else single.load(value))
+    return _read(attribute, lambda: single.read(value) if isinstance(single, _Object) else single.load(value))
 
 
 def _read(attribute: Attribute, load: Callable[[], Any]) -> Any:
@@ -114,12 +114,11 @@ def _container(resource_type: ResourceType, top: Mapping[str, Any], urn: str) ->
     return container
 
 
-def _load(schema: Schema, members: Mapping[str, Any], prefix: str) -> Document:
+def _load(fields: "_Object", named: Mapping[str, Any], prefix: str) -> Document:
     try:
-        loaded: Document = schema.load(members)
+        return fields.load_named(named)
     except ValidationError as error:
         raise _refusal(error, prefix) from None
-    return loaded
 
 
 def _refusal(error: ValidationError, prefix: str) -> ScimError:
@@ -131,39 +130,12 @@ def _problems(messages: Any, path: str) -> Iterable[str]:
     """Flatten marshmallow's messages to ``emails[0].value must be a string``."""
     if isinstance(messages, dict):
         for name, inner in messages.items():
-            if name == "_schema":
-                yield from _problems(inner, path)
-            elif isinstance(name, int):
+            if isinstance(name, int):
                 yield from _problems(inner, f"{path.removesuffix('.')}[{name}].")
             else:
                 yield from _problems(inner, f"{path}{name}.")
     else:
         yield from (f"{path.removesuffix('.')} {message}" for message in messages)
-
-
-class _Base(Schema):
-    """Schema over canonical names; subclasses carry the fields of the attributes they were built from."""
-
-    class Meta:
-        unknown = EXCLUDE
-
-    @pre_load
-    def use_canonical_names(self, members: Mapping[str, Any], **_: Any) -> dict[str, Any]:
-        """Rename members to the schema's spelling and drop those that are unassigned (section 2.5)."""
-        given = by_name(members, "The body")
-        return {
-            name: value
-            for name in self.fields
-            if (value := given.get(name.lower())) is not None and not is_unassigned(value)
-        }
-
-    @post_load
-    def drop_unassigned(self, values: dict[str, Any], **_: Any) -> dict[str, Any]:
-        """Drop values of which nothing was left, unless they are required."""
-        emptied = [name for name, value in values.items() if is_unassigned(value)]
-        if missing := {name: ["is required"] for name in emptied if self.fields[name].required}:
-            raise ValidationError(missing)
-        return {name: value for name, value in values.items() if name not in emptied}
 
 
 class _Value(fields.Field[Any]):
@@ -193,6 +165,8 @@ class _Value(fields.Field[Any]):
             return self.canonical.get(value.lower(), value)
         return value
 
+    read_assigned = load
+
     def _check_text(self, value: str) -> None:
         if self.required and not value.strip():
             raise ValidationError("must not be blank")
@@ -203,52 +177,78 @@ class _Value(fields.Field[Any]):
                 raise ValidationError(f"must not contain the invisible character U+{ord(char):04X}")
 
 
-class _Complex(fields.Field[Any]):
-    """A single complex value."""
+class _Object(fields.Field[Any]):
+    """The members of an object: of a resource, of an extension, of one complex value."""
 
     default_error_messages = {"required": "is required"}  # noqa: RUF012
 
-    def __init__(self, attribute: Attribute) -> None:
-        super().__init__(required=attribute.required)
-        self.subs = {a.name: _Value(a) for a in attribute.sub_attributes if a.mutability != "readOnly"}
-        self.needed = [name for name, sub in self.subs.items() if sub.required]
+    def __init__(self, members: Mapping[str, "_Value | _Object | _Several"], where: str, *, required: bool) -> None:
+        super().__init__(required=required)
+        self.where = where
+        self.members = members
+        self.names = {name.lower(): name for name in members}
+        self.needed = {name for name, member in members.items() if member.required}
+        self.plain = {name for name, member in members.items() if isinstance(member, _Value) and member.is_plain_text}
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> Any:
-        return self.load(value, attr)
+        return self.load(value)
 
-    def load(self, value: Any, where: str | None = None) -> Document:
-        """Return the canonical value, which must be complete."""
-        loaded = self.read(value, where)
-        if None in loaded.values():
-            loaded = {name: member for name, member in loaded.items() if member is not None}
-        if missing := {name: ["is required"] for name in self.needed if name not in loaded}:
-            raise ValidationError(missing)
-        return loaded
+    def load(self, value: Any) -> Document:
+        """Return the canonical members, which must be complete."""
+        return self._complete(self._named(value))
 
-    def read(self, value: Any, where: str | None = None) -> Document:
-        """Return the sub-attributes that an object names, None for those that it leaves unassigned."""
+    def load_named(self, named: Mapping[str, Any]) -> Document:
+        """Return what `load` returns, from members by their lower-case names."""
+        return self._complete({name: named[lower] for lower, name in self.names.items() if lower in named})
+
+    def read(self, value: Any) -> Document:
+        """Return the members that an object names, None for those that it leaves unassigned (section 2.5)."""
+        return self._read(self._named(value), ())
+
+    def read_assigned(self, value: Any) -> Document | None:
+        """Return the canonical members, None when there are none."""
+        return self.load(value) or None
+
+    def _named(self, value: Any) -> Mapping[str, Any]:
         if not isinstance(value, dict):
             raise ValidationError("must be an object")
-        given = value
-        if not value.keys() <= self.subs.keys():
-            named = by_name(value, where or "An object")
-            given = {name: named[name.lower()] for name in self.subs if name.lower() in named}
+        if value.keys() <= self.members.keys():
+            return value
+        named = by_name(value, self.where)
+        return {name: named[lower] for lower, name in self.names.items() if lower in named}
+
+    def _complete(self, given: Mapping[str, Any]) -> Document:
+        loaded = self._read(given, self.needed)
+        if None in loaded.values():
+            loaded = {name: member for name, member in loaded.items() if member is not None}
+        if not self.needed <= loaded.keys():
+            raise ValidationError({name: ["is required"] for name in self.members if name in self.needed - set(loaded)})
+        return loaded
+
+    def _read(self, given: Mapping[str, Any], needed: Collection[str]) -> Document:
+        plain = self.plain
         try:
             return {
-                name: None if is_unassigned(given[name]) else sub.load(given[name])
-                for name, sub in self.subs.items()
+                name: (each or None)
+                if name in plain and type(each := given[name]) is str
+                else None
+                if is_unassigned(given[name])
+                else member.read_assigned(given[name])
+                for name, member in self.members.items()
                 if name in given
             }
         except ValidationError:
-            raise ValidationError(dict(self._problems(given))) from None
+            raise ValidationError(dict(self._problems(given, needed))) from None
 
-    def _problems(self, given: Mapping[str, Any]) -> Iterable[tuple[str, Any]]:
-        for name, sub in self.subs.items():
+    def _problems(self, given: Mapping[str, Any], needed: Collection[str]) -> Iterable[tuple[str, Any]]:
+        for name, member in self.members.items():
             if not is_unassigned(given.get(name)):
                 try:
-                    sub.load(given[name])
+                    member.read_assigned(given[name])
                 except ValidationError as error:
                     yield name, error.messages
+            elif name in needed:
+                yield name, ["is required"]
 
 
 class _Several(fields.Field[Any]):
@@ -260,7 +260,7 @@ class _Several(fields.Field[Any]):
         super().__init__(required=attribute.required)
         # What points to a resource must say to which one: it is kept for that check even when it says nothing.
         self.points = attribute.sub("$ref") is not None
-        self.element = _Complex(attribute) if attribute.sub_attributes else _Value(attribute)
+        self.element = _single(attribute)
         value = attribute.sub("value")
         only_value = {sub.name for sub in attribute.sub_attributes if sub.required} <= {"value"}
         self.takes_names = self.points and only_value and value is not None and _Value(value).is_plain_text
@@ -268,6 +268,15 @@ class _Several(fields.Field[Any]):
     def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> list[Any]:
         if not isinstance(value, list):
             raise ValidationError("must be an array")
+        return self.load(value)
+
+    def read_assigned(self, value: Any) -> list[Any] | None:
+        """Return the canonical values, None when there are none."""
+        loaded: list[Any] = self.deserialize(value)
+        return loaded or None
+
+    def load(self, value: list[Any]) -> list[Any]:
+        """Return the canonical values."""
         if self.points:
             self._check_targets(value)
         if self.names_alone(value):
@@ -318,24 +327,26 @@ def _without_repeats(elements: list[Any]) -> list[Any]:
 
 
 @cache
-def _field(attribute: Attribute) -> _Value | _Complex | _Several:
-    if attribute.multi_valued:
-        return _Several(attribute)
-    return _Complex(attribute) if attribute.sub_attributes else _Value(attribute)
+def _field(attribute: Attribute) -> _Value | _Object | _Several:
+    return _Several(attribute) if attribute.multi_valued else _single(attribute)
+
+
+def _single(attribute: Attribute) -> _Value | _Object:
+    if not attribute.sub_attributes:
+        return _Value(attribute)
+    subs = {sub.name: _Value(sub) for sub in attribute.sub_attributes if sub.mutability != "readOnly"}
+    return _Object(subs, attribute.name, required=attribute.required)
 
 
 @cache
-def _class_for(resource_type: ResourceType) -> Schema:
-    own = (resource_type.common["externalId"], *resource_type.schema.attributes)
-    return _schema(own)
+def _resource(resource_type: ResourceType) -> _Object:
+    return _settable((resource_type.common["externalId"], *resource_type.schema.attributes), resource_type.name)
 
 
 @cache
-def _class_for_extension(resource_type: ResourceType, urn: str) -> Schema:
-    return _schema(resource_type.by_urn[urn.lower()].attributes)
+def _extension(resource_type: ResourceType, urn: str) -> _Object:
+    return _settable(resource_type.by_urn[urn.lower()].attributes, urn)
 
 
-def _schema(attributes: Iterable[Attribute]) -> Schema:
-    settable = {a.name: _field(a) for a in attributes if a.mutability != "readOnly"}
-    schema: Schema = type("Members", (_Base,), settable)()
-    return schema
+def _settable(attributes: Iterable[Attribute], where: str) -> _Object:
+    return _Object({a.name: _field(a) for a in attributes if a.mutability != "readOnly"}, where, required=False)

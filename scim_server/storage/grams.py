@@ -8,6 +8,7 @@ several times as dear.
 
 from collections.abc import Mapping
 from functools import cache
+from itertools import pairwise
 
 from scim_server.storage.database import Database
 from scim_server.storage.keys import scope_range
@@ -19,7 +20,6 @@ COLUMNS = (
 )  # fmt: skip
 SHORTEST = 2
 """Characters that a needle must have to be found by its grams: two make many a Japanese name."""
-_LONGEST = 3
 _MOST_TOKENS = 16
 _BATCH = 500
 _LOOK_EVERY = 64
@@ -27,8 +27,8 @@ _LOOK_EVERY = 64
 
 def candidates(column: str, needle: str, scope: int) -> Condition:
     """Return the condition that the grams of a needle, or no index yet, speak for the row ``r``."""
-    size = min(len(needle), _LONGEST)
-    tokens = list(dict.fromkeys(_token(column, needle[at : at + size]) for at in range(len(needle) - size + 1)))
+    short, long = _grams(column, needle)
+    tokens = list(dict.fromkeys(long or short))
     low, high = scope_range(scope)
     sql = (
         "r.key IN (SELECT rowid FROM gram WHERE gram MATCH ? AND rowid >= ? AND rowid < ?"
@@ -66,16 +66,25 @@ def _tokens(columns: Mapping[str, str | None]) -> str:
     """Return the tokens of a row, each once, in an order that depends on the row only."""
     found: dict[str, None] = {}
     for column in COLUMNS:
-        text = columns.get(column) or ""
-        for size in (SHORTEST, _LONGEST):
-            for at in range(len(text) - size + 1):
-                found[_token(column, text[at : at + size])] = None
+        if text := columns.get(column):
+            short, long = _grams(column, text)
+            found |= dict.fromkeys(short)
+            found |= dict.fromkeys(long)
     return " ".join(found)
 
 
-def _token(column: str, gram: str) -> str:
-    # The tokenizer folds and splits by its own rules; letters and hexadecimal digits pass unchanged.
-    return _letters()[column] + gram.encode().hex()
+def _grams(column: str, text: str) -> tuple[list[str], list[str]]:
+    """Return the tokens of a text's 2-grams and of its 3-grams.
+
+    The tokenizer folds and splits by its own rules; letters and hexadecimal digits pass unchanged.
+    """
+    letter = _letters()[column]
+    hexed = [_HEXED.get(char) or char.encode().hex() for char in text]
+    short = [letter + first + second for first, second in pairwise(hexed)]
+    return short, [start + third for start, third in zip(short, hexed[2:], strict=False)]
+
+
+_HEXED = {chr(code): f"{code:02x}" for code in range(128)}
 
 
 @cache

@@ -224,3 +224,16 @@ def test_a_long_name_is_cut_in_the_detail() -> None:
     expected = f"{'n' * 100}[0] contains the character U+0000, which is not allowed."
     with refused("invalidValue", expected):
         read_json(b'{"' + b"n" * 1_000 + rb'":["\u0000"]}')
+
+
+@pytest.mark.parametrize("code", [*range(0x20), *range(0x7F, 0xA0), 0xD800, 0xDBFF, 0xDC00, 0xDFFF])
+def test_the_gate_sees_a_character_however_json_writes_it(code: int) -> None:
+    written = {rf"\u{code:04x}", rf"\u{code:04X}", json.dumps(chr(code))[1:-1]}
+    if 0x7F <= code < 0xD800:
+        written.add(chr(code))
+    for text in written:
+        if code not in (0x09, 0x0A, 0x0D):
+            with refused("invalidValue", f"title contains the character U+{code:04X}, which is not allowed."):
+                read_json(f'{{"title":"Tour {text} Guide"}}'.encode())
+        with refused("invalidValue", f"A member name contains the character U+{code:04X}, which is not allowed."):
+            read_json(f'{{"ti{text}tle":1}}'.encode())

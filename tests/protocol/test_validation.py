@@ -113,8 +113,8 @@ def test_names_match_in_any_letter_case(user: ResourceType) -> None:
         ({"userName": "a", "USERNAME": "b"}, "User"),
         ({"userName": "a", "unknown": 1, "Unknown": 1}, "User"),
         ({**BJENSEN, "name": {"givenName": "a", "givenname": "b"}}, "name"),
-        ({**BJENSEN, "emails": [{"value": "a", "VALUE": "b"}]}, "An object"),
-        ({**BJENSEN, ENTERPRISE: {"department": "a", "Department": "b"}}, "The body"),
+        ({**BJENSEN, "emails": [{"value": "a", "VALUE": "b"}]}, "emails"),
+        ({**BJENSEN, ENTERPRISE: {"department": "a", "Department": "b"}}, ENTERPRISE),
         ({**BJENSEN, ENTERPRISE: {}, ENTERPRISE.upper(): {}}, "User"),
     ],
 )
