@@ -12,15 +12,14 @@ def record(
     credential: str,
     operation: str,
     resource_type: str,
-    resource_id: str,
-    attributes: Iterable[str],
+    changed: Iterable[tuple[str, list[str]]],
     at: str,
 ) -> None:
-    """Record one change; ``attributes`` are the top-level names that it set, changed or removed."""
-    database.run(
+    """Record changes: of each resource its id and the top-level names that were set, changed or removed."""
+    database.run_many(
         "INSERT INTO audit (tenant, at, credential, operation, resource_type, resource_id, attributes)"
         " VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (tenant, at, credential, operation, resource_type, resource_id, " ".join(attributes)),
+        [(tenant, at, credential, operation, resource_type, id, " ".join(names)) for id, names in changed],
     )
 
 

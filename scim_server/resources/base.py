@@ -7,8 +7,7 @@ subclasses it and says only what differs.
 import secrets
 import time
 import uuid
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -21,9 +20,10 @@ from scim_server.protocol.operations import Operation, read_operations
 from scim_server.protocol.projection import DEFAULT, NOTHING, Projection, project
 from scim_server.protocol.schema import Attribute, ResourceType
 from scim_server.protocol.tree import Present
-from scim_server.resources.body import Body, Text, gathered
-from scim_server.resources.references import Changes, Ids, References
+from scim_server.resources.body import Text, gathered
+from scim_server.resources.references import References
 from scim_server.resources.shared import Shared
+from scim_server.resources.values import Answer, Draft, New, Patch, Representation, Whole
 from scim_server.storage import documents, members
 from scim_server.storage.keys import scope_of, type_in
 from scim_server.storage.parts import Part, Targets
@@ -31,50 +31,6 @@ from scim_server.storage.rows import rows_of
 from scim_server.storage.search import Search
 from scim_server.storage.sources import TRUE, Condition, Finite, Single, Source, joined
 from scim_server.tokens import Principal, scope_prefix
-
-
-@dataclass(frozen=True, slots=True)
-class Representation:
-    """A resource as a client sees it: JSON text, entity tag, URI."""
-
-    text: Text
-    version: str
-    location: str
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What is sent of a resource; None as the body means that only its version is."""
-
-    body: Body | None
-    version: str
-    location: str
-
-
-@dataclass(slots=True, kw_only=True)
-class Draft:
-    """What a client wants to write, split by where its parts are kept."""
-
-    supplied: frozenset[str]
-    """Lower-case paths of the attributes that the client sent."""
-    password_hash: str | None = None
-    removes_password: bool = False
-
-
-@dataclass(slots=True, kw_only=True)
-class Whole(Draft):
-    """A whole resource."""
-
-    document: dict[str, Any]
-    references: Ids
-
-
-@dataclass(slots=True, kw_only=True)
-class Patch(Draft):
-    """Changes of a resource."""
-
-    operations: list[Operation]
-    changes: Changes
 
 
 class Resources:
@@ -186,6 +142,11 @@ class Resources:
             raise not_found(f"{self.name} {id[:64]!a}")
         return stored
 
+    def versions(self, by: Principal, ids: Iterable[str]) -> dict[str, str]:
+        """Return the entity tags of those resources that exist. One statement."""
+        found = documents.with_ids(self.shared.database, self.scope(by), ids, self.parts_for(NOTHING))
+        return {stored.id: self._version(stored, by) for stored in found}
+
     def represent(
         self,
         stored: documents.Stored,
@@ -193,8 +154,7 @@ class Resources:
         projection: Projection,
         supplied: frozenset[str] = frozenset(),
     ) -> Representation:
-        names = [name for name, part in self.parts.items() if self._needs(part, projection)]
-        read = dict(zip(names, stored.parts, strict=True))
+        read = self._read_parts(stored, projection)
         derived = self.derive(read, by)
         tag = self.version_of(stored, derived)
         location = self.shared.location(self.resource_type, stored.id)
@@ -211,29 +171,37 @@ class Resources:
             body = orjson.dumps(project(self.resource_type, projection, whole, supplied))
         return Representation(self.extend(body, stored.key, read, projection), tag, location)
 
+    def _read_parts(self, stored: documents.Stored, projection: Projection) -> dict[str, Any]:
+        names = [name for name, part in self.parts.items() if self._needs(part, projection)]
+        return dict(zip(names, stored.parts, strict=True))
+
+    def _version(self, stored: documents.Stored, by: Principal) -> str:
+        return self.version_of(stored, self.derive(self._read_parts(stored, NOTHING), by))
+
     def extend(self, body: bytes, key: int, read: Mapping[str, Any], projection: Projection) -> Text:
         """Return the JSON text with what may be too large to be read along."""
         return Text(body)
 
-    # Writing
+    # Writing, each in a transaction of its own
 
-    def create(self, by: Principal, body: Any, projection: Projection = DEFAULT) -> Answer:
-        """Create a resource (section 3.3). Raises invalidSyntax, invalidValue, uniqueness."""
-        draft = self.draft(by, body)
-        id, now, scope = new_id(), clock.now(), self.scope(by)
-        used = validation.schemas_in_use(self.resource_type, draft.document)
-        document = {"schemas": used, "id": id, **draft.document}
+    def create(
+        self, by: Principal, body: Any, projection: Projection = DEFAULT, keep: Callable[[Answer], None] | None = None
+    ) -> Answer:
+        """Create a resource (section 3.3). ``keep`` gets the answer within the transaction.
+
+        Raises invalidSyntax, invalidValue, uniqueness.
+        """
+        new = self.new(by, self.draft(by, body), new_id())
         with self.shared.database.transaction():
-            try:
-                key = documents.create(self.shared.database, scope, id, now, self._content(by, document))
-            except documents.Taken as taken:
-                raise self._conflict(by, taken) from None
-            names = audit.changed_names({}, document) + self.references.put(key, draft.references)
-            if self._set_password(key, draft):
-                names.append("password")
-            self._record(by, "create", id, names, now)
-            made = self._reread(by, id, projection, draft)
-        return self._answer(by, id, projection, made)
+            (refusal,) = self.insert(by, [new])
+            if refusal:
+                raise refusal
+            made = self._reread(by, new.id, projection, new.draft)
+            if keep:
+                answer = self._answer(by, new.id, projection, made)
+                keep(answer)
+                return answer
+        return self._answer(by, new.id, projection, made)
 
     def replace(
         self, by: Principal, id: str, body: Any, if_match: str | None = None, projection: Projection = DEFAULT
@@ -242,13 +210,9 @@ class Resources:
 
         Raises 404, 412, invalidSyntax, invalidValue, mutability, uniqueness.
         """
-        draft = self.draft(by, body)
+        draft = self.draft(by, body, id)
         with self.shared.database.transaction():
-            current = self._current(by, id, if_match)
-            old = template.stored(current.template)
-            new = replace.apply(self._definition(by), old, draft.document)
-            moved = self.references.put(current.key, draft.references)
-            self._save(by, "replace", current, old, new, moved, draft)
+            self.change(by, id, draft, if_match)
             made = self._reread(by, id, projection, draft)
         return self._answer(by, id, projection, made)
 
@@ -267,14 +231,10 @@ class Resources:
         What changes nothing keeps version and lastModified. Raises 404, 412, invalidSyntax, invalidPath,
         invalidFilter, invalidValue, noTarget, mutability, uniqueness.
         """
-        draft = self.draft_patch(by, body)
+        draft = self.draft_patch(by, body, id)
         with self.shared.database.transaction():
-            current = self._current(by, id, if_match)
-            old = template.stored(current.template)
-            new = patch.apply(self._definition(by), old, draft.operations, self._shown(by, id, draft.operations))
-            moved = self.references.patch(current.key, draft.changes)
-            self._save(by, "patch", current, old, new, moved, draft)
-            if not (wants_body or self.answers_patch(current.key)):
+            key = self.change(by, id, draft, if_match)
+            if not (wants_body or self.answers_patch(key)):
                 made = self._reread(by, id, NOTHING, draft)
                 return Answer(None, made.version, made.location)
             made = self._reread(by, id, projection, draft)
@@ -286,34 +246,83 @@ class Resources:
         What referred to it gets a new version.
         """
         with self.shared.database.transaction():
-            current = self._current(by, id, if_match)
-            now = max(clock.now(), current.modified)
-            rows = rows_of(self._definition(by), template.stored(current.template))
-            links = members.links(self.shared.database, current.key)
-            documents.delete(self.shared.database, current, now, rows, links)
-            members.unlink(self.shared.database, current.key)
-            touched = documents.touch(self.shared.database, {source for source, _ in links["to"]}, now)
-            self._record(by, "delete", id, [], now)
-            for source, attribute in links["to"]:
-                self._record_reference(by, source, touched[source], attribute, now)
+            self.remove(by, id, if_match)
 
-    def draft(self, by: Principal, body: Any) -> Whole:
-        """Read what a client wants, before any lock is taken."""
+    # Reading what a client wants, before any lock is taken
+
+    def draft(self, by: Principal, body: Any, id: str | None = None) -> Whole:
+        """Read a whole resource, that with the id or a new one. Raises invalidSyntax, invalidValue."""
         document = validation.check(self._definition(by), body)
         supplied = _paths(document)
         return Whole(document=document, references=self.references.take(document), supplied=supplied)
 
-    def draft_patch(self, by: Principal, body: Any) -> Patch:
-        """Read the operations of a client, before any lock is taken."""
+    def draft_patch(self, by: Principal, body: Any, id: str) -> Patch:
+        """Read the operations on the resource with the id. Raises what `read_operations` raises."""
         operations = read_operations(self._definition(by), body)
         supplied = frozenset(operation.target.attribute.path.lower() for operation in operations)
         on_document, changes = self.references.split(operations)
         return Patch(operations=on_document, changes=changes, supplied=supplied)
 
+    def new(self, by: Principal, draft: Whole, id: str) -> New:
+        """Make all that can be made of a resource before it is inserted."""
+        used = validation.schemas_in_use(self.resource_type, draft.document)
+        content = self._content(by, {"schemas": used, "id": id, **draft.document})
+        return New(id, draft, content, audit.changed_names({}, draft.document))
+
+    # Changing rows, within the caller's transaction
+
+    def insert(self, by: Principal, created: Sequence[New], most: int | None = None) -> list[ScimError | None]:
+        """Insert resources; return for each the refusal of a value that another one has, else None.
+
+        After ``most`` refusals the rest is left out. Raises invalidValue for the references of one; then what was
+        inserted must be rolled back.
+        """
+        database, scope, now = self.shared.database, self.scope(by), clock.now()
+        wanted = [(new.id, new.content.rows.unique) for new in created]
+        refusals: list[ScimError | None] = []
+        for taken in documents.taken(database, scope, wanted):
+            refusals.append(self._conflict(by, taken) if taken else None)
+            if most and len(refusals) - refusals.count(None) == most:
+                break
+        accepted = [new for new, refusal in zip(created, refusals, strict=False) if not refusal]
+        keys = documents.create(database, scope, now, [(new.id, new.content) for new in accepted])
+        changed = []
+        for key, new in zip(keys, accepted, strict=True):
+            names = new.names + self.references.put(key, new.draft.references)
+            changed.append((new.id, [*names, "password"] if self._set_password(key, new.draft) else names))
+        self._record(by, "create", changed, now)
+        return refusals
+
+    def change(self, by: Principal, id: str, draft: Whole | Patch, if_match: str | None = None) -> int:
+        """Replace or patch a resource; return its key."""
+        current = self._current(by, id, if_match)
+        old = template.stored(current.template)
+        if isinstance(draft, Patch):
+            new = patch.apply(self._definition(by), old, draft.operations, self._shown(by, id, draft.operations))
+            moved = self.references.patch(current.key, draft.changes)
+        else:
+            new = replace.apply(self._definition(by), old, draft.document)
+            moved = self.references.put(current.key, draft.references)
+        self._save(by, "patch" if isinstance(draft, Patch) else "replace", current, old, new, moved, draft)
+        return current.key
+
+    def remove(self, by: Principal, id: str, if_match: str | None = None) -> None:
+        """Delete a resource and every reference to it."""
+        current = self._current(by, id, if_match)
+        now = max(clock.now(), current.modified)
+        rows = rows_of(self._definition(by), template.stored(current.template))
+        links = members.links(self.shared.database, current.key)
+        documents.delete(self.shared.database, current, now, rows, links)
+        members.unlink(self.shared.database, current.key)
+        touched = documents.touch(self.shared.database, {source for source, _ in links["to"]}, now)
+        self._record(by, "delete", [(id, [])], now)
+        for source, attribute in links["to"]:
+            self._record_reference(by, source, touched[source], attribute, now)
+
     def _current(self, by: Principal, id: str, if_match: str | None) -> documents.Stored:
         stored = self._stored(by, id, NOTHING)
         if if_match:
-            version.check_match(self.represent(stored, by, NOTHING).version, if_match)
+            version.check_match(self._version(stored, by), if_match)
         return stored
 
     def _shown(self, by: Principal, id: str, operations: Iterable[Operation]) -> Mapping[str, Any]:
@@ -349,10 +358,10 @@ class Resources:
                 # PATCH after PATCH, it could become too large to be sent as a whole again.
                 raise ScimError(413, f"The {self.name} would be larger than the limit ({RESOURCE_BYTES} bytes).")
             try:
-                documents.update(self.shared.database, current.key, now, rows, content)
+                documents.update(self.shared.database, current, now, rows, content)
             except documents.Taken as taken:
                 raise self._conflict(by, taken) from None
-        self._record(by, operation, current.id, names, now)
+        self._record(by, operation, [(current.id, names)], now)
 
     def _set_password(self, key: int, draft: Draft) -> bool:
         if not (draft.password_hash or draft.removes_password):
@@ -366,7 +375,7 @@ class Resources:
             template.build(document, self.slots), rows, display if isinstance(display, str) else None
         )
 
-    def _conflict(self, by: Principal, taken: documents.Taken) -> Exception:
+    def _conflict(self, by: Principal, taken: documents.Taken) -> ScimError:
         path = next(a.path for a in self.resource_type.by_path.values() if a.number == taken.attribute)
         location = self.shared.location(self.resource_type, taken.holder)
         readable = by.may(f"{scope_prefix(self.resource_type)}:read")
@@ -376,14 +385,14 @@ class Resources:
         """Return the resource type as the tenant's policies make it."""
         return self.shared.registry.under(by.tenant.policies).resource_types[self.name]
 
-    def _record(self, by: Principal, operation: str, id: str, names: list[str], at: str) -> None:
-        audit.record(self.shared.database, by.tenant.number, by.credential, operation, self.name, id, names, at)
+    def _record(self, by: Principal, operation: str, changed: Sequence[tuple[str, list[str]]], at: str) -> None:
+        audit.record(self.shared.database, by.tenant.number, by.credential, operation, self.name, changed, at)
 
     def _record_reference(self, by: Principal, source: int, id: str, attribute: int, at: str) -> None:
         """Record that another resource lost its reference to a deleted one."""
         holder = self.shared.type_of(type_in(source))
         path = next(a.path for a in holder.by_path.values() if a.number == attribute)
-        audit.record(self.shared.database, by.tenant.number, by.credential, "replace", holder.name, id, [path], at)
+        audit.record(self.shared.database, by.tenant.number, by.credential, "replace", holder.name, [(id, [path])], at)
 
     def _reread(self, by: Principal, id: str, projection: Projection, draft: Draft) -> Representation:
         return self.represent(self._stored(by, id, projection), by, projection, draft.supplied)

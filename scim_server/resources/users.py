@@ -12,8 +12,9 @@ from scim_server.protocol import patch
 from scim_server.protocol.errors import invalid_value
 from scim_server.protocol.template import Slot
 from scim_server.protocol.text import folded, has_line_break, opaque
-from scim_server.resources.base import Patch, Resources, Whole
+from scim_server.resources.base import Resources
 from scim_server.resources.groups import MEMBERS, SERVICES
+from scim_server.resources.values import Patch, Whole
 from scim_server.storage.documents import Stored
 from scim_server.storage.keys import scope_of
 from scim_server.storage.parts import Column, Enclosing, Named, Part, entries
@@ -60,17 +61,17 @@ class Users(Resources):
             f"{ENTERPRISE}:manager.displayName": named(manager, None),
         }
 
-    def draft(self, by: Principal, body: Any) -> Whole:
+    def draft(self, by: Principal, body: Any, id: str | None = None) -> Whole:
         """Take the password out of the document and hash it, before any lock is taken."""
-        draft = super().draft(by, body)
+        draft = super().draft(by, body, id)
         password = draft.document.pop("password", None)
         if password is not None:
             draft.password_hash = _hashed(password)
         return draft
 
-    def draft_patch(self, by: Principal, body: Any) -> Patch:
+    def draft_patch(self, by: Principal, body: Any, id: str) -> Patch:
         """Take what becomes of the password out of the operations and hash it, before any lock is taken."""
-        draft = super().draft_patch(by, body)
+        draft = super().draft_patch(by, body, id)
         on_password = [o for o in draft.operations if o.target.attribute.path == "password"]
         if on_password:
             draft.operations = [o for o in draft.operations if o not in on_password]

@@ -5,7 +5,7 @@ and its audit row are one.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -14,7 +14,7 @@ from scim_server.storage import grams
 from scim_server.storage.database import Database
 from scim_server.storage.keys import key_of, scope_in, scope_range
 from scim_server.storage.parts import Part
-from scim_server.storage.rows import Rows
+from scim_server.storage.rows import Rows, ValueRow
 from scim_server.storage.sources import Condition
 
 COLUMNS = (
@@ -83,33 +83,53 @@ def on_page(
     return [(row[1], row[0], _stored(row[1:])) for row in rows]
 
 
-def create(database: Database, scope: int, id: str, now: str, content: Content) -> int:
-    """Insert a resource and return its key. Raises Taken when a unique value belongs to another."""
-    key = key_of(scope, _next(database, scope))
-    _take(database, scope, key, content.rows.unique)
-    columns = [content.rows.columns.get(column) for column in COLUMNS]
-    database.run(_INSERT, (key, scope, id, 1, now, now, content.display, *columns))
-    database.run("INSERT INTO body (key, template) VALUES (?, ?)", (key, content.template))
-    _add_values(database, key, content.rows.values)
-    grams.changed(database, key, {}, content.rows.columns)
-    return key
+def with_ids(database: Database, scope: int, ids: Iterable[str], parts: tuple[Part, ...] = ()) -> list[Stored]:
+    """Return the resources with these ids in the scope, in any order. One statement."""
+    sql = f"{_select(parts)} WHERE r.id IN (SELECT value FROM json_each(?)) AND r.scope = ?"
+    return [_stored(row) for row in database.rows(sql, (json.dumps(list(ids)), scope))]
 
 
-def _next(database: Database, scope: int) -> int:
+def create(database: Database, scope: int, now: str, new: Sequence[tuple[str, Content]]) -> list[int]:
+    """Insert resources, of each its id and content, and return their keys.
+
+    None of their unique values may be `taken`.
+    """
+    if not new:
+        return []
+    first = _next(database, scope, len(new))
+    made = [(key_of(scope, order), id, content) for order, (id, content) in enumerate(new, first)]
+    database.run_many(
+        _INSERT,
+        [
+            (key, scope, id, 1, now, now, content.display, *map(content.rows.columns.get, COLUMNS))
+            for key, id, content in made
+        ],
+    )
+    bodies = [(key, content.template) for key, _, content in made]
+    database.run_many("INSERT INTO body (key, template) VALUES (?, ?)", bodies)
+    _add_values(database, [(key, content.rows.values) for key, _, content in made])
+    _take(database, [(key, content.rows.unique) for key, _, content in made])
+    grams.changed(database, [(key, {}, content.rows.columns) for key, _, content in made])
+    return [key for key, _, _ in made]
+
+
+def _next(database: Database, scope: int, count: int) -> int:
     found = database.row(
-        "INSERT INTO collection (scope, next, total) VALUES (?, 2, 1) ON CONFLICT (scope)"
-        " DO UPDATE SET next = next + 1, total = total + 1 RETURNING next - 1",
-        (scope,),
+        "INSERT INTO collection (scope, next, total) VALUES (?, 1 + ?, ?) ON CONFLICT (scope) DO UPDATE"
+        " SET next = next + excluded.total, total = total + excluded.total RETURNING next",
+        (scope, count, count),
     )
     assert found
-    return int(found[0])
+    return int(found[0]) - count
 
 
-def update(database: Database, key: int, now: str, old: Rows, new: Content) -> None:
+def update(database: Database, stored: Stored, now: str, old: Rows, new: Content) -> None:
     """Write a changed resource; its version goes up by one. Raises Taken."""
-    scope = scope_in(key)
+    key, scope = stored.key, scope_in(stored.key)
+    if conflict := next(taken(database, scope, [(stored.id, new.rows.unique - old.unique)])):
+        raise conflict
     _give_back(database, scope, old.unique - new.rows.unique)
-    _take(database, scope, key, new.rows.unique - old.unique)
+    _take(database, [(key, new.rows.unique - old.unique)])
     columns = [new.rows.columns.get(column) for column in COLUMNS]
     database.run(_UPDATE, (now, new.display, *columns, key))
     database.run("UPDATE body SET template = ? WHERE key = ?", (new.template, key))
@@ -118,8 +138,8 @@ def update(database: Database, key: int, now: str, old: Rows, new: Content) -> N
         "DELETE FROM value WHERE resource = ? AND attribute = ? AND element = ?",
         [(key, attribute, element) for attribute, element, _ in gone],
     )
-    _add_values(database, key, new.rows.values - old.values)
-    grams.changed(database, key, old.columns, new.rows.columns)
+    _add_values(database, [(key, new.rows.values - old.values)])
+    grams.changed(database, [(key, old.columns, new.rows.columns)])
 
 
 def delete(database: Database, stored: Stored, now: str, old: Rows, links: Mapping[str, Any]) -> None:
@@ -135,7 +155,7 @@ def delete(database: Database, stored: Stored, now: str, old: Rows, links: Mappi
     for table, column in (("value", "resource"), ("password", "resource"), ("body", "key"), ("resource", "key")):
         database.run(f"DELETE FROM {table} WHERE {column} = ?", (stored.key,))
     database.run("UPDATE collection SET total = total - 1 WHERE scope = ?", (scope,))
-    grams.changed(database, stored.key, old.columns, {})
+    grams.changed(database, [(stored.key, old.columns, {})])
 
 
 def touch(database: Database, keys: Iterable[int], now: str) -> dict[int, str]:
@@ -167,27 +187,46 @@ def _stored(row: tuple[Any, ...]) -> Stored:
     return Stored(key, id, version, created, modified, filled, tuple(parts))
 
 
-def _add_values(database: Database, key: int, values: Iterable[tuple[int, int, str]]) -> None:
-    scope = scope_in(key)
+def _add_values(database: Database, values: Iterable[tuple[int, Iterable[ValueRow]]]) -> None:
     database.run_many(
         "INSERT INTO value (resource, attribute, element, scope, key) VALUES (?, ?, ?, ?, ?)",
-        [(key, attribute, element, scope, text) for attribute, element, text in sorted(values)],
+        [
+            (key, attribute, element, scope_in(key), text)
+            for key, rows in values
+            for attribute, element, text in sorted(rows)
+        ],
     )
 
 
-def _take(database: Database, scope: int, key: int, unique: Iterable[tuple[int, str]]) -> None:
-    for attribute, digest in unique:
-        holder = database.row(
-            "SELECT r.id FROM unique_key u JOIN resource r ON r.key = u.resource"
-            " WHERE u.scope = ? AND u.attribute = ? AND u.digest = ?",
-            (scope, attribute, digest),
+def taken(
+    database: Database, scope: int, wanted: Sequence[tuple[str, Collection[tuple[int, str]]]]
+) -> Iterator[Taken | None]:
+    """Tell of each resource, by its id and unique keys, whether another has one of them. One statement.
+
+    The keys of a resource that is not refused are taken for those after it.
+    """
+    holders: dict[tuple[int, str], str] = {}
+    if keys := [key for _, unique in wanted for key in unique]:
+        sql = (
+            "SELECT u.attribute, u.digest, r.id FROM json_each(?) j CROSS JOIN unique_key u ON u.scope = ?"
+            " AND u.attribute = json_extract(j.value, '$[0]') AND u.digest = json_extract(j.value, '$[1]')"
+            " JOIN resource r ON r.key = u.resource"
         )
-        if holder:
-            raise Taken(attribute, holder[0])
-        database.run(
-            "INSERT INTO unique_key (scope, attribute, digest, resource) VALUES (?, ?, ?, ?)",
-            (scope, attribute, digest, key),
-        )
+        found = database.rows(sql, (json.dumps(keys), scope))
+        holders = {(attribute, digest): id for attribute, digest, id in found}
+    for id, unique in wanted:
+        if conflict := next((key for key in unique if key in holders), None):
+            yield Taken(conflict[0], holders[conflict])
+        else:
+            holders |= dict.fromkeys(unique, id)
+            yield None
+
+
+def _take(database: Database, unique: Iterable[tuple[int, Iterable[tuple[int, str]]]]) -> None:
+    database.run_many(
+        "INSERT INTO unique_key (scope, attribute, digest, resource) VALUES (?, ?, ?, ?)",
+        [(scope_in(key), attribute, digest, key) for key, keys in unique for attribute, digest in keys],
+    )
 
 
 def _give_back(database: Database, scope: int, unique: Iterable[tuple[int, str]]) -> None:

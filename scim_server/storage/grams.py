@@ -6,7 +6,7 @@ searched there until some hundred of them are indexed at once: one by one would 
 several times as dear.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from itertools import pairwise
 
@@ -18,6 +18,7 @@ COLUMNS = (
     "external_id", "user_name", "display_name", "family_name", "given_name", "title", "user_type", "employee_number",
     "organization", "department",
 )  # fmt: skip
+Columns = Mapping[str, str]
 SHORTEST = 2
 """Characters that a needle must have to be found by its grams: two make many a Japanese name."""
 _MOST_TOKENS = 16
@@ -37,14 +38,17 @@ def candidates(column: str, needle: str, scope: int) -> Condition:
     return Condition(sql, (" ".join(tokens[:_MOST_TOKENS]), low, high, low, high))
 
 
-def changed(database: Database, key: int, old: Mapping[str, str], new: Mapping[str, str]) -> None:
-    """Note that a resource's columns changed, or that it came or went, within the caller's transaction."""
-    if all(old.get(column) == new.get(column) for column in COLUMNS):
-        return
+def changed(database: Database, changes: Iterable[tuple[int, Columns, Columns]]) -> None:
+    """Note that columns changed from old to new, or that resources came or went, within the caller's transaction."""
+    rows = [
+        (key, _tokens(old))
+        for key, old, new in changes
+        if any(old.get(column) != new.get(column) for column in COLUMNS)
+    ]
     sql = "INSERT INTO gram_pending (key, indexed) VALUES (?, ?) ON CONFLICT (key) DO NOTHING"
-    database.run(sql, (key, _tokens(old)))
+    database.run_many(sql, rows)
     # Looking each time would cost more than it tells; keys are consecutive.
-    if key % _LOOK_EVERY == 0:
+    if any(key % _LOOK_EVERY == 0 for key, _ in rows):
         found = database.row("SELECT count(*) FROM gram_pending")
         if found and found[0] >= _BATCH:
             index_pending(database)

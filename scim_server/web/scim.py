@@ -11,8 +11,9 @@ from scim_server.protocol.limits import RESOURCE_BYTES
 from scim_server.protocol.query import Query, projection_in, read_parameters, read_search
 from scim_server.protocol.schema import Attribute, ResourceType
 from scim_server.resources import listing, memberships
-from scim_server.resources.base import Answer, Resources
+from scim_server.resources.base import Resources
 from scim_server.resources.body import Body
+from scim_server.resources.values import Answer
 from scim_server.tokens import Principal, scope_prefix
 from scim_server.web.auth import require, require_any
 from scim_server.web.errors import MEDIA_TYPE

@@ -12,7 +12,8 @@ from scim_server.protocol.operations import PATCH_OP
 from scim_server.protocol.projection import NOTHING, read_projection
 from scim_server.protocol.query import Query
 from scim_server.resources import listing, memberships
-from scim_server.resources.base import Answer, new_id
+from scim_server.resources.base import new_id
+from scim_server.resources.values import Answer
 from scim_server.storage import members
 from scim_server.storage.keys import key_of
 from tests.storage.conftest import House

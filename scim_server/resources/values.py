@@ -1,0 +1,64 @@
+"""What goes into the resources of a type, and what comes out of them?"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from scim_server.protocol.operations import Operation
+from scim_server.resources.body import Body, Text
+from scim_server.resources.references import Changes, Ids
+from scim_server.storage.documents import Content
+
+
+@dataclass(frozen=True, slots=True)
+class Representation:
+    """A resource as a client sees it: JSON text, entity tag, URI."""
+
+    text: Text
+    version: str
+    location: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is sent of a resource; None as the body means that only its version is."""
+
+    body: Body | None
+    version: str
+    location: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Draft:
+    """What a client wants to write, split by where its parts are kept."""
+
+    supplied: frozenset[str]
+    """Lower-case paths of the attributes that the client sent."""
+    password_hash: str | None = None
+    removes_password: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class Whole(Draft):
+    """A whole resource."""
+
+    document: dict[str, Any]
+    references: Ids
+
+
+@dataclass(slots=True, kw_only=True)
+class Patch(Draft):
+    """Changes of a resource."""
+
+    operations: list[Operation]
+    changes: Changes
+
+
+@dataclass(frozen=True, slots=True)
+class New:
+    """A resource that is to be created, complete but for its references."""
+
+    id: str
+    draft: Whole
+    content: Content
+    names: list[str]
+    """The attributes that its document has."""
