@@ -23,7 +23,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     database = open_prepared(settings.database_url)
     registry = load_registry(settings.schema_dir)
     numbers = database.type_numbers(registry.resource_types)
-    shared = Shared(database, registry, settings.base_url, numbers, key, settings.patch_answer_members)
+    shared = Shared(database, registry, settings, numbers, key)
     authenticator = Authenticator(database, key)
     # What was opened to look at the database must not be carried over a fork.
     database.close()

@@ -207,17 +207,18 @@ def token() -> None:
 @token.command("create")
 @click.option("--name", required=True, help="What the token is for, such as okta.")
 @click.option("--tenant", "tenant_name", help="The tenant, when there are several.")
+@click.option("--user", help="Id or userName of a user, who is then at /Me.")
 @click.option("--scope", "scopes", multiple=True, help="What it may do; can be repeated. [default: all but admin]")
 @click.option("--expires", "days", type=click.IntRange(1, 3650), default=365, show_default=True, metavar="DAYS")
 @_reports
-def token_create(name: str, tenant_name: str | None, scopes: tuple[str, ...], days: int) -> None:
+def token_create(name: str, tenant_name: str | None, user: str | None, scopes: tuple[str, ...], days: int) -> None:
     """Create a token. Only the token goes to standard output, once; it cannot be shown again."""
     settings = _settings()
     registry = load_registry(settings.schema_dir)
     database = open_prepared(settings.database_url)
     owner = tenants.find(database, tenant_name)
     chosen = tokens.read_scopes(registry, scopes) if scopes else tokens.default_scopes(registry)
-    made = tokens.create(database, server_key(settings), owner, name, chosen, days)
+    made = tokens.create(database, server_key(settings), owner, name, chosen, days, user)
     click.echo(f"Token for the tenant {owner.name}, {days} days, scopes {' '.join(chosen)}:", err=True)
     click.echo(made)
 
@@ -227,7 +228,7 @@ def token_create(name: str, tenant_name: str | None, scopes: tuple[str, ...], da
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @_reports
 def token_list(tenant_name: str | None, as_json: bool) -> None:
-    """List tokens: id, tenant, name, state, last use, scopes. Never the secret."""
+    """List tokens: id, tenant, name, state, expiry, last use, user, scopes. Never the secret."""
     database = _database()
     only = tenants.find(database, tenant_name) if tenant_name else None
     names = {found.number: found.name for found in tenants.every(database)}
@@ -240,6 +241,7 @@ def token_list(tenant_name: str | None, as_json: bool) -> None:
             "state": "revoked" if row.revoked else "expired" if expired else "active",
             "expires": row.expires and f"{row.expires}Z",
             "last_used": row.last_used and f"{row.last_used}Z",
+            "user": row.user_id,
             "scopes": row.scopes,
         }
         if as_json:

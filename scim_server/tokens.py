@@ -19,8 +19,10 @@ from datetime import timedelta
 from scim_server import clock
 from scim_server.protocol.registry import Registry
 from scim_server.protocol.schema import ResourceType
-from scim_server.protocol.text import check_line
+from scim_server.protocol.text import check_line, folded
+from scim_server.storage import documents, passwords
 from scim_server.storage.database import Database, Unavailable
+from scim_server.storage.keys import scope_of
 from scim_server.storage.models import Token as Row
 from scim_server.tenants import Tenant
 
@@ -42,11 +44,12 @@ class TokenError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The caller: its credential's id, its tenant and its scopes."""
+    """The caller: its credential's id, its tenant, its scopes, and the id of the user that it is, if any."""
 
     credential: str
     tenant: Tenant
     scopes: frozenset[str]
+    user: str | None = None
 
     def may(self, scope: str) -> bool:
         """Tell whether the caller holds a scope; ``admin`` implies every other."""
@@ -82,27 +85,48 @@ def read_scopes(registry: Registry, given: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(chosen))
 
 
-def create(database: Database, key: bytes, tenant: Tenant, name: str, scopes: Iterable[str], days: int) -> str:
+def create(
+    database: Database,
+    key: bytes,
+    tenant: Tenant,
+    name: str,
+    scopes: Iterable[str],
+    days: int,
+    user: str | None = None,
+) -> str:
     """Create a token that expires after some days and return it; it cannot be read again.
 
-    Raises TokenError when the name is empty.
+    ``user`` is the id or the userName of a user, who is then at ``/Me``. Raises TokenError when the name is empty, or
+    when there is no such user.
     """
     if not check_line(name, "The token's name").strip():
         raise TokenError("The token needs a name.")
     id = _random(12)
     bare = f"scim_{id}_{_random(_SECRET_LENGTH)}"
     token = bare + _checksum(bare)
+    bound_to = _user_id(database, tenant, user) if user is not None else None
     with database.transaction():
         Row.insert(
             id=id,
             tenant=tenant.number,
             name=name,
+            user_id=bound_to,
             digest=_digest(key, token),
             scopes=" ".join(scopes),
             created=clock.now(),
             expires=clock.now(timedelta(days=days)),
         ).execute(database.peewee)
     return token
+
+
+def _user_id(database: Database, tenant: Tenant, named: str) -> str:
+    scope = scope_of(tenant.number, database.type_numbers(["User"])["User"])
+    if documents.get(database, scope, named):
+        return named
+    account = passwords.account(database, scope, folded(named))
+    if account is None:
+        raise TokenError(f"The tenant {tenant.name} has no user with this id or userName.")
+    return account.id
 
 
 def every(database: Database, tenant: Tenant | None) -> list[Row]:
@@ -154,7 +178,7 @@ class Authenticator:
         if not match or _checksum(match[1]) != match[3]:
             return None
         row = self._database.row(
-            "SELECT k.digest, k.scopes, k.expires, k.revoked, t.number, t.name, t.company_name, t.time_zone,"
+            "SELECT k.digest, k.scopes, k.expires, k.revoked, k.user_id, t.number, t.name, t.company_name, t.time_zone,"
             " t.language, t.policies FROM token k JOIN tenant t ON t.number = k.tenant WHERE k.id = ?",
             (match[2],),
         )
@@ -164,9 +188,9 @@ class Authenticator:
         if row[3] is not None or (row[2] is not None and row[2] <= now):
             return None
         self._remember(match[2], now)
-        number, name, company_name, time_zone, language, policies = row[4:]
+        number, name, company_name, time_zone, language, policies = row[5:]
         tenant = Tenant(number, name, company_name, time_zone, language, frozenset(policies.split()))
-        return Principal(match[2], tenant, frozenset(row[1].split()))
+        return Principal(match[2], tenant, frozenset(row[1].split()), row[4])
 
     def _remember(self, id: str, now: str) -> None:
         """Note a use, and write what was noted once a minute at most."""

@@ -36,7 +36,7 @@ class Caller:
     tenant: tenants.Tenant
     http: httpx.Client
     token_for: Callable[..., httpx.Client]
-    """Return a client whose token has only the given scopes."""
+    """Return a client whose token has only the given scopes, and may be a user's own."""
 
 
 @pytest.fixture
@@ -50,8 +50,9 @@ def callers(server: Server) -> Iterator[Callable[[], Caller]]:
     def make() -> Caller:
         tenant = tenants.create(database, f"t{next(_names)}-{os.getpid()}", "Example Company")
 
-        def token_for(*scopes: str) -> httpx.Client:
-            token = tokens.create(database, key, tenant, "test", tokens.read_scopes(registry, scopes), 1)
+        def token_for(*scopes: str, user: str | None = None) -> httpx.Client:
+            chosen = tokens.read_scopes(registry, scopes)
+            token = tokens.create(database, key, tenant, "test", chosen, 1, user)
             client = httpx.Client(
                 base_url=server.settings.base_url, headers={"Authorization": f"Bearer {token}"}, timeout=30
             )

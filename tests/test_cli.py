@@ -227,6 +227,9 @@ class TestSettings:
             "SCIM_SCHEMA_DIR=",
             "SCIM_PUBLIC_DISCOVERY=true",
             "SCIM_PATCH_ANSWER_MEMBERS=100",
+            "SCIM_BULK_MAX_OPERATIONS=300",
+            "SCIM_BULK_MAX_PAYLOAD=4194304",
+            "SCIM_PASSWORD_MIN_LENGTH=8",
             "SCIM_LOG_LEVEL=info",
             "SCIM_SECRET_KEY=********",
         ]

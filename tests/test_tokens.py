@@ -16,6 +16,7 @@ from scim_server import tenants, tokens
 from scim_server.protocol.errors import ScimError
 from scim_server.protocol.registry import Registry
 from scim_server.storage.database import Database, Unavailable
+from scim_server.storage.keys import key_of, scope_of
 from scim_server.tenants import Tenant
 from scim_server.tokens import Authenticator, Principal, TokenError
 
@@ -317,3 +318,23 @@ class TestLastUse:
         assert len(found) == 160
         assert all(found)
         assert len(written) == 1
+
+
+def test_a_token_can_belong_to_a_user_of_its_tenant_only(database: Database, tenant: Tenant) -> None:
+    other = tenants.create(database, "other", "Other Company")
+    database.type_numbers(["User"])
+    for owner, number in ((tenant, 1), (other, 2)):
+        scope = scope_of(owner.number, 1)
+        database.run(
+            "INSERT INTO resource (key, scope, id, version, created, modified, user_name) VALUES (?, ?, ?, 1, '', '', ?)",
+            (key_of(scope, 1), scope, f"id{number}", f"user{number}"),
+        )
+        database.run("INSERT INTO body (key, template) VALUES (?, '')", (key_of(scope, 1),))
+    authenticator = Authenticator(database, KEY)
+    for named in ("id1", "user1", "USER1"):
+        principal = authenticator.principal(tokens.create(database, KEY, tenant, "me", [], 1, named))
+        assert principal and principal.user == "id1"
+    for named in ("id2", "user2", "nobody", ""):
+        with pytest.raises(TokenError, match="no user"):
+            tokens.create(database, KEY, tenant, "me", [], 1, named)
+    assert [row.user_id for row in tokens.every(database, None)] == ["id1"] * 3

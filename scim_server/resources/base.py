@@ -24,12 +24,13 @@ from scim_server.resources.body import Text, gathered
 from scim_server.resources.references import References
 from scim_server.resources.shared import Shared
 from scim_server.resources.values import Answer, Draft, New, Patch, Representation, Whole
-from scim_server.storage import documents, members
+from scim_server.storage import documents, members, passwords
 from scim_server.storage.keys import scope_of, type_in
 from scim_server.storage.parts import Part, Targets
 from scim_server.storage.rows import rows_of
 from scim_server.storage.search import Search
 from scim_server.storage.sources import TRUE, Condition, Finite, Single, Source, joined
+from scim_server.tenants import Tenant
 from scim_server.tokens import Principal, scope_prefix
 
 
@@ -123,7 +124,10 @@ class Resources:
             return Answer(gathered([made.text]), made.version, made.location)
 
     def scope(self, by: Principal) -> int:
-        return scope_of(by.tenant.number, self.number)
+        return self.tenant_scope(by.tenant)
+
+    def tenant_scope(self, tenant: Tenant) -> int:
+        return scope_of(tenant.number, self.number)
 
     def parts_for(self, projection: Projection) -> tuple[Part, ...]:
         """Return the parts an answer needs; members that are not shown are never read."""
@@ -366,7 +370,7 @@ class Resources:
     def _set_password(self, key: int, draft: Draft) -> bool:
         if not (draft.password_hash or draft.removes_password):
             return False
-        return documents.set_password(self.shared.database, key, draft.password_hash)
+        return passwords.put(self.shared.database, key, draft.password_hash)
 
     def _content(self, by: Principal, document: dict[str, Any]) -> documents.Content:
         rows = rows_of(self._definition(by), document)

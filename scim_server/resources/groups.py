@@ -59,5 +59,5 @@ class Groups(Resources):
 
     def answers_patch(self, key: int) -> bool:
         attribute = self.attribute(MEMBERS)
-        most = self.shared.patch_answer_members
+        most = self.shared.settings.patch_answer_members
         return not members.has_more_than(self.shared.database, key, attribute.number, most)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from scim_server.config import Settings
 from scim_server.protocol.registry import Registry
 from scim_server.protocol.schema import ResourceType
 from scim_server.storage.database import Database
@@ -10,16 +11,19 @@ from scim_server.storage.database import Database
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What the resources of all types share. ``base_url`` is the public SCIM root."""
+    """What the resources of all types share."""
 
     database: Database
     registry: Registry
-    base_url: str
+    settings: Settings
     type_numbers: Mapping[str, int]
     secret: bytes
     """Key that cursors are sealed with."""
-    patch_answer_members: int
-    """Members of a group up to which PATCH answers it."""
+
+    @property
+    def base_url(self) -> str:
+        """Return the public SCIM root."""
+        return self.settings.base_url
 
     def type_of(self, number: int) -> ResourceType:
         name = next(name for name, known in self.type_numbers.items() if known == number)

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
-from argon2 import PasswordHasher
 
 from scim_server import clock
+from scim_server.passwords import hash_of
 from scim_server.protocol import patch
 from scim_server.protocol.errors import invalid_value
 from scim_server.protocol.template import Slot
@@ -15,6 +15,7 @@ from scim_server.protocol.text import folded, has_line_break, opaque
 from scim_server.resources.base import Resources
 from scim_server.resources.groups import MEMBERS, SERVICES
 from scim_server.resources.values import Patch, Whole
+from scim_server.storage import passwords as kept
 from scim_server.storage.documents import Stored
 from scim_server.storage.keys import scope_of
 from scim_server.storage.parts import Column, Enclosing, Named, Part, entries
@@ -25,8 +26,6 @@ ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 ACCOUNT = "urn:ietf:params:scim:schemas:extension:account:2.0:User"
 
 VALID_FROM, VALID_UNTIL = f"{ACCOUNT}:validFrom", f"{ACCOUNT}:validUntil"
-
-_hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 
 
 class Users(Resources):
@@ -66,7 +65,7 @@ class Users(Resources):
         draft = super().draft(by, body, id)
         password = draft.document.pop("password", None)
         if password is not None:
-            draft.password_hash = _hashed(password)
+            draft.password_hash = self._hashed(by, password, id)
         return draft
 
     def draft_patch(self, by: Principal, body: Any, id: str) -> Patch:
@@ -77,8 +76,17 @@ class Users(Resources):
             draft.operations = [o for o in draft.operations if o not in on_password]
             password = patch.apply_to(self.attribute("password"), None, on_password)
             draft.removes_password = password is None
-            draft.password_hash = None if password is None else _hashed(password)
+            draft.password_hash = None if password is None else self._hashed(by, password, id)
         return draft
+
+    def _hashed(self, by: Principal, password: str, id: str | None) -> str:
+        """Return the hash of a password, the stored one if it is unchanged."""
+        least = self.shared.settings.password_min_length
+        if has_line_break(password):
+            raise invalid_value("password must not contain line breaks or tabs.")
+        if len(opaque(password)) < least:
+            raise invalid_value(f"password must have at least {least} characters.")
+        return hash_of(password, kept.get(self.shared.database, self.scope(by), id) if id else None)
 
     def derive(self, read: Mapping[str, Any], by: Principal) -> dict[str, list[bytes]]:
         groups, services = self._enclosing(read["groups"])
@@ -116,12 +124,6 @@ class Users(Resources):
         """Return the counter and a digest of what is derived, so that a 304 never lies."""
         digest = zlib.crc32(b"\0".join(member for members in derived.values() for member in members))
         return f'W/"{stored.version}-{digest:08x}"'
-
-
-def _hashed(password: str) -> str:
-    if has_line_break(password):
-        raise invalid_value("password must not contain line breaks or tabs.")
-    return _hasher.hash(opaque(password))
 
 
 def account_status(active: str | None, valid_from: str | None, valid_until: str | None, now: str) -> str:

@@ -164,17 +164,6 @@ def touch(database: Database, keys: Iterable[int], now: str) -> dict[int, str]:
     return {key: id for key in keys for (id,) in database.rows(sql, (now, key))}
 
 
-def set_password(database: Database, key: int, hash: str | None) -> bool:
-    """Keep the hash of a resource's password, or remove it; tell whether anything changed."""
-    if hash is None:
-        return database.run("DELETE FROM password WHERE resource = ?", (key,)) > 0
-    changed = database.run(
-        "INSERT INTO password (resource, hash) VALUES (?, ?) ON CONFLICT (resource) DO UPDATE SET hash = excluded.hash",
-        (key, hash),
-    )
-    return changed > 0
-
-
 @cache
 def _select(parts: tuple[Part, ...], *before: str) -> str:
     own = ("r.key", "r.id", "r.version", "r.created", "r.modified", "b.template")

@@ -20,6 +20,7 @@ class Token(Model):
     id = TextField(primary_key=True)
     tenant = IntegerField()
     name = TextField()
+    user_id = TextField(null=True)
     digest = TextField()
     scopes = TextField()
     created = TextField()

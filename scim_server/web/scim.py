@@ -6,7 +6,7 @@ from os import SEEK_END
 from flask import Blueprint, Response, request
 from werkzeug.wsgi import wrap_file
 
-from scim_server.protocol.errors import not_implemented
+from scim_server.protocol.errors import ScimError, not_implemented
 from scim_server.protocol.limits import RESOURCE_BYTES
 from scim_server.protocol.query import Query, projection_in, read_parameters, read_search
 from scim_server.protocol.schema import Attribute, ResourceType
@@ -15,7 +15,7 @@ from scim_server.resources.base import Resources
 from scim_server.resources.body import Body
 from scim_server.resources.values import Answer
 from scim_server.tokens import Principal, scope_prefix
-from scim_server.web.auth import require, require_any
+from scim_server.web.auth import known_principal, require, require_any
 from scim_server.web.errors import MEDIA_TYPE
 from scim_server.web.negotiation import query_parameters, read_body
 
@@ -32,11 +32,8 @@ def blueprint(resources: dict[str, Resources]) -> Blueprint:
             if not attribute.urn:
                 _add_elements(routes, of_type, attribute)
     _add_root(routes, list(resources.values()))
-    for path, methods, what in (
-        ("/Bulk", ["POST"], "Bulk"),
-        ("/Me", ["GET", "POST", "PUT", "PATCH", "DELETE"], "/Me"),
-    ):
-        routes.add_url_rule(path, f"absent{path}", _absent(what), methods=methods)
+    routes.add_url_rule("/Me", "me-create", _absent("POST to /Me"), methods=["POST"])
+    routes.add_url_rule("/Bulk", "absent-bulk", _absent("Bulk"), methods=["POST"])
     return routes
 
 
@@ -127,6 +124,20 @@ def _add_resource(routes: Blueprint, of_type: Resources) -> None:
     path = f"{of_type.resource_type.endpoint}/<id>"
     for view, method in ((read, "GET"), (replace, "PUT"), (patch, "PATCH"), (delete, "DELETE")):
         routes.add_url_rule(path, f"{scope}-{view.__name__}", view, methods=[method])
+        if of_type.name == "User":
+            routes.add_url_rule("/Me", f"me-{view.__name__}", _of_caller(view), methods=[method])
+
+
+def _of_caller(view: View) -> View:
+    """Return the view of the user that the caller is (RFC 7644 section 3.11)."""
+
+    def act() -> Response:
+        by = known_principal()
+        if not (by and by.user):
+            raise ScimError(501, "The token belongs to no user, so there is nothing at /Me.")
+        return view(by.user)
+
+    return act
 
 
 def _add_elements(routes: Blueprint, of_type: Resources, attribute: Attribute) -> None:

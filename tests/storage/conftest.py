@@ -6,12 +6,15 @@ from typing import Any
 import pytest
 
 from scim_server import tenants
+from scim_server.config import read_settings
 from scim_server.protocol.registry import Registry
 from scim_server.resources.base import Resources
 from scim_server.resources.kinds import all_resources
 from scim_server.resources.shared import Shared
 from scim_server.storage.database import Database
 from scim_server.tokens import Principal
+
+BASE_URL = "https://x.example/scim/v2"
 
 
 @dataclass(frozen=True)
@@ -28,9 +31,8 @@ def house(tmp_path: Path, registry: Registry) -> Iterator[House]:
     database = Database(f"sqlite:///{tmp_path / 'x.db'}")
     database.upgrade()
     tenant = tenants.create(database, "default", "Example Company")
-    shared = Shared(
-        database, registry, "https://x.example/scim/v2", database.type_numbers(registry.resource_types), b"k" * 32, 100
-    )
+    numbers = database.type_numbers(registry.resource_types)
+    shared = Shared(database, registry, read_settings({"SCIM_BASE_URL": BASE_URL}), numbers, b"k" * 32)
     yield House(database, all_resources(shared), Principal("test", tenant, frozenset({"admin"})))
     database.close()
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from scim_server import tenants
+from scim_server.config import read_settings
 from scim_server.protocol import filter
 from scim_server.protocol.lexer import OPERATORS
 from scim_server.protocol.projection import read_projection
@@ -22,7 +23,7 @@ from scim_server.storage.pages import Order, Position, page
 from scim_server.storage.search import Search
 from scim_server.tokens import Principal
 from tests.scim import ACCOUNT_GROUP, ENTERPRISE
-from tests.storage.conftest import House
+from tests.storage.conftest import BASE_URL, House
 from tests.storage.plans import assert_uses_indexes, plan
 
 
@@ -128,7 +129,7 @@ def crowd(tmp_path_factory: pytest.TempPathFactory, registry: Registry) -> Itera
                     (low, scope),
                 )
         database.run("INSERT INTO body (key, template) SELECT key, '{}' FROM resource")
-    shared = Shared(database, registry, "https://x.example/scim/v2", numbers, b"k" * 32, 100)
+    shared = Shared(database, registry, read_settings({"SCIM_BASE_URL": BASE_URL}), numbers, b"k" * 32)
     yield House(database, all_resources(shared), Principal("test", tenant, frozenset({"admin"})))
     database.close()
 

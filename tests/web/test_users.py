@@ -8,7 +8,7 @@ from argon2 import PasswordHasher
 
 from scim_server.storage.database import Database
 from tests.conftest import Caller
-from tests.scim import ACCOUNT_USER, ENTERPRISE, USER, assert_scim_error, create, create_group, create_user
+from tests.scim import ACCOUNT_USER, ENTERPRISE, USER, assert_scim_error, create, create_group, create_user, patch
 from tests.server import Server
 
 
@@ -200,6 +200,34 @@ def test_put_without_a_password_keeps_it(http: httpx2.Client, database: Database
     assert database.row(hashes, (made["id"],)) != before
 
 
+def test_sending_the_password_again_changes_nothing(http: httpx2.Client, database: Database) -> None:
+    made = create_user(http, password="t1meMa$heen")
+    hashes = "SELECT hash FROM password p JOIN resource r ON r.key = p.resource WHERE r.id = ?"
+    before = database.row(hashes, (made["id"],))
+    again = http.put(f"Users/{made['id']}", json={"userName": "bjensen", "password": "t1meMa$heen"})
+    assert again.json() == made
+    patched = patch(http, f"Users/{made['id']}", {"op": "replace", "path": "password", "value": "t1meMa$heen"})
+    assert patched.json() == made
+    assert database.row(hashes, (made["id"],)) == before
+    assert database.row("SELECT count(*) FROM audit WHERE resource_id = ?", (made["id"],)) == (1,)
+
+
+def test_a_short_password_is_refused_whichever_way_it_comes(http: httpx2.Client) -> None:
+    made = create_user(http, password="12345678")
+    answers = [
+        http.post("Users", json={"userName": "other", "password": "1234567"}),
+        http.put(f"Users/{made['id']}", json={"userName": "bjensen", "password": "1234567"}),
+        patch(http, f"Users/{made['id']}", {"op": "add", "path": "password", "value": "1234567"}),
+        # A letter and its accent are one character.
+        http.post("Users", json={"userName": "other", "password": "e\u0301" * 7}),
+    ]
+    for answer in answers:
+        detail = assert_scim_error(answer, 400, "invalidValue")
+        assert detail == "password must have at least 8 characters."
+    assert http.get(f"Users/{made['id']}").json() == made
+    assert http.get("Users").json()["totalResults"] == 1
+
+
 def test_the_manager_is_described_when_it_is_a_user(http: httpx2.Client) -> None:
     boss = create_user(http, "boss", displayName="John Smith")
     made = create_user(http, "worker", **{ENTERPRISE: {"manager": {"value": boss["id"], "displayName": "evil"}}})
@@ -298,10 +326,10 @@ def test_who_may_not_read_is_not_told_where_a_name_is_taken(caller: Caller) -> N
 
 
 def test_a_password_is_prepared_before_it_is_hashed(http: httpx2.Client, database: Database) -> None:
-    made = create_user(http, password="cafe\u0301\u3000\u2003x")
+    made = create_user(http, password="cafe\u0301\u3000\u2003xyz")
     (hashed,) = database.row(
         "SELECT hash FROM password p JOIN resource r ON r.key = p.resource WHERE r.id = ?", (made["id"],)
     ) or ("",)
-    assert PasswordHasher().verify(hashed, "café  x")
+    assert PasswordHasher().verify(hashed, "café  xyz")
     refused = http.post("Users", json={"userName": "other", "password": "line\nbreak"})
     assert "password" in assert_scim_error(refused, 400, "invalidValue")
