@@ -35,7 +35,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     errors.install(app, Unavailable)
     auth.install(app, authenticator, settings.public_discovery)
-    app.register_blueprint(discovery.blueprint(registry, settings.base_url), url_prefix=SCIM_ROOT)
-    app.register_blueprint(scim.blueprint(all_resources(shared)), url_prefix=SCIM_ROOT)
+    app.register_blueprint(discovery.blueprint(registry, settings), url_prefix=SCIM_ROOT)
+    app.register_blueprint(scim.blueprint(shared, all_resources(shared)), url_prefix=SCIM_ROOT)
     app.wsgi_app = Paths(app.wsgi_app, settings.prefix)  # type: ignore[method-assign]
     return app

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from scim_server import clock
+from scim_server.protocol.errors import ScimError
 from scim_server.protocol.registry import Registry
 from scim_server.protocol.schema import ResourceType
 from scim_server.protocol.text import check_line, folded
@@ -54,6 +55,11 @@ class Principal:
     def may(self, scope: str) -> bool:
         """Tell whether the caller holds a scope; ``admin`` implies every other."""
         return scope in self.scopes or ADMIN in self.scopes
+
+    def check(self, *scopes: str) -> None:
+        """Refuse a caller who holds none of the scopes. Raises 403."""
+        if not any(self.may(scope) for scope in scopes):
+            raise ScimError(403, f"The token does not have the scope {' or '.join(scopes)}.")
 
 
 def scope_prefix(resource_type: ResourceType) -> str:

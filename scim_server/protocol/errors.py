@@ -71,7 +71,7 @@ def not_found(what: str) -> ScimError:
 
 
 def too_large(what: str, limit: int) -> ScimError:
-    return ScimError(413, f"The body is larger than {what} ({limit} bytes).")
+    return ScimError(413, f"The body has more bytes than {what} ({limit}).")
 
 
 def not_implemented(what: str) -> ScimError:

@@ -7,8 +7,6 @@ MAX_RESULTS = 1_000
 """Resources in one page (RFC 7644 section 3.4.2.4); a larger ``count`` is served as this."""
 DEFAULT_COUNT = 100
 """Resources in one page when the client names no ``count``."""
-BULK_OPERATIONS = 300
-BULK_BYTES = 4 * 1024 * 1024
 PATCH_OPERATIONS = 1_000
 """Operations in one PATCH."""
 PATCH_PATHS = 256 * 1024

@@ -13,7 +13,7 @@ import orjson
 
 from scim_server.protocol import patch
 from scim_server.protocol.elements import too_many_values, value_key
-from scim_server.protocol.errors import invalid_value
+from scim_server.protocol.errors import ScimError, invalid_value
 from scim_server.protocol.limits import GROUP_MEMBERS, PATCH_COMPARISONS
 from scim_server.protocol.operations import Operation
 from scim_server.protocol.projection import Projection, shown_subs
@@ -31,6 +31,13 @@ Ids = Mapping[Attribute, Sequence[str]]
 """The ids that each reference attribute names, each once."""
 Changes = Mapping[Attribute, Sequence[Operation]]
 """The operations on each reference attribute, whose values name ids only."""
+
+
+class Circular(ScimError):
+    """Refuse a resource that would contain itself."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(400, detail, "invalidValue")
 
 
 class References:
@@ -169,7 +176,7 @@ class References:
             raise invalid_value(f"{attribute.path}: there is no {kinds} with the id {unknown[:64]!a}.")
         if added and self.type_name in types and key in members.enclosing(database, key, number):
             name = self.type_name
-            raise invalid_value(f"{attribute.path}: a {name} cannot contain itself, directly or through others.")
+            raise Circular(f"{attribute.path}: a {name} cannot contain itself, directly or through others.")
         return changed + added > 0
 
     # What is shown

@@ -94,6 +94,12 @@ class Database:
                 fcntl.flock(descriptor, fcntl.LOCK_UN)
 
     @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Undo the block's writes when it fails, and nothing before it; within a `transaction`."""
+        with self.peewee.savepoint():
+            yield
+
+    @contextmanager
     def snapshot(self) -> Iterator[None]:
         """Let all reads of the block see one state of the database."""
         with self.peewee.atomic("DEFERRED"):

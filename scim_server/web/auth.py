@@ -58,6 +58,5 @@ def require_any(scopes: Sequence[str]) -> Principal:
     """Return the caller, who must hold one of the scopes at least. Raises 403."""
     principal = known_principal()
     assert principal
-    if not any(principal.may(scope) for scope in scopes):
-        raise ScimError(403, f"The token does not have the scope {' or '.join(scopes)}.")
+    principal.check(*scopes)
     return principal

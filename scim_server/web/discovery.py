@@ -5,6 +5,7 @@ from typing import Any
 import orjson
 from flask import Blueprint, Response, request
 
+from scim_server.config import Settings
 from scim_server.protocol import limits
 from scim_server.protocol.errors import ScimError, not_found
 from scim_server.protocol.query import list_head
@@ -15,9 +16,10 @@ from scim_server.web.errors import MEDIA_TYPE
 CONFIG_URN = "urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig"
 
 
-def blueprint(registry: Registry, base_url: str) -> Blueprint:
+def blueprint(registry: Registry, settings: Settings) -> Blueprint:
     """Return the discovery endpoints. Query parameters are ignored, but a filter is 403 (section 4)."""
     routes = Blueprint("discovery", __name__)
+    base_url = settings.base_url
 
     def current() -> Registry:
         principal = known_principal()
@@ -36,7 +38,7 @@ def blueprint(registry: Registry, base_url: str) -> Blueprint:
     @public
     def service_provider_config() -> Response:
         location = f"{base_url}/ServiceProviderConfig"
-        return _respond(_with_meta(_config(), "ServiceProviderConfig", location))
+        return _respond(_with_meta(_config(settings), "ServiceProviderConfig", location))
 
     @routes.get("/Schemas")
     @public
@@ -61,14 +63,14 @@ def blueprint(registry: Registry, base_url: str) -> Blueprint:
     return routes
 
 
-def _config() -> dict[str, Any]:
+def _config(settings: Settings) -> dict[str, Any]:
     return {
         "schemas": [CONFIG_URN],
         "patch": {"supported": True},
         "bulk": {
-            "supported": False,
-            "maxOperations": limits.BULK_OPERATIONS,
-            "maxPayloadSize": limits.BULK_BYTES,
+            "supported": True,
+            "maxOperations": settings.bulk_max_operations,
+            "maxPayloadSize": settings.bulk_max_payload,
         },
         "filter": {"supported": True, "maxResults": limits.MAX_RESULTS},
         "changePassword": {"supported": True},

@@ -13,6 +13,8 @@ from scim_server.protocol.schema import Attribute, ResourceType
 from scim_server.resources import listing, memberships
 from scim_server.resources.base import Resources
 from scim_server.resources.body import Body
+from scim_server.resources.bulk import Bulk
+from scim_server.resources.shared import Shared
 from scim_server.resources.values import Answer
 from scim_server.tokens import Principal, scope_prefix
 from scim_server.web.auth import known_principal, require, require_any
@@ -22,8 +24,8 @@ from scim_server.web.negotiation import query_parameters, read_body
 View = Callable[..., Response]
 
 
-def blueprint(resources: dict[str, Resources]) -> Blueprint:
-    """Return the endpoints of every resource type, and the refusal of what is not offered yet."""
+def blueprint(shared: Shared, resources: dict[str, Resources]) -> Blueprint:
+    """Return the endpoints of every resource type and those over all of them."""
     routes = Blueprint("scim", __name__)
     for of_type in resources.values():
         _add_collection(routes, of_type)
@@ -33,7 +35,7 @@ def blueprint(resources: dict[str, Resources]) -> Blueprint:
                 _add_elements(routes, of_type, attribute)
     _add_root(routes, list(resources.values()))
     routes.add_url_rule("/Me", "me-create", _absent("POST to /Me"), methods=["POST"])
-    routes.add_url_rule("/Bulk", "absent-bulk", _absent("Bulk"), methods=["POST"])
+    _add_bulk(routes, Bulk(shared, resources.values()))
     return routes
 
 
@@ -156,6 +158,16 @@ def _add_elements(routes: Blueprint, of_type: Resources, attribute: Attribute) -
     path = f"{of_type.resource_type.endpoint}/<id>/{attribute.name}"
     routes.add_url_rule(path, f"{scope}-{attribute.name}", query, methods=["GET"])
     routes.add_url_rule(f"{path}/.search", f"{scope}-{attribute.name}-search", search, methods=["POST"])
+
+
+def _add_bulk(routes: Blueprint, bulk: Bulk) -> None:
+    """Add many operations in one request (RFC 7644 section 3.7)."""
+
+    def run() -> Response:
+        by = require("bulk")
+        return _respond(bulk.run(by, read_body(bulk.shared.settings.bulk_max_payload, "maxPayloadSize")))
+
+    routes.add_url_rule("/Bulk", "bulk", run, methods=["POST"])
 
 
 def _absent(what: str) -> View:

@@ -192,7 +192,6 @@ def test_what_does_not_exist_is_404(http: httpx2.Client, path: str) -> None:
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("POST", "Bulk"),
         ("GET", "Me"),
         ("PATCH", "Me"),
     ],

@@ -1,0 +1,187 @@
+"""What does a Bulk ask for, and in which order can it be done? (RFC 7644 section 3.7)"""
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from heapq import heapify, heappop, heappush
+from typing import Any
+
+from scim_server.protocol.errors import ScimError, invalid_syntax, invalid_value
+from scim_server.protocol.validation import by_name, check_schemas
+
+BULK_REQUEST = "urn:ietf:params:scim:api:messages:2.0:BulkRequest"
+BULK_RESPONSE = "urn:ietf:params:scim:api:messages:2.0:BulkResponse"
+METHODS = ("POST", "PUT", "PATCH", "DELETE")
+_FOREIGN = ("urn:ietf:params:scim:api:messages:2.0:", "urn:ietf:params:scim:schemas:")
+_MARK = "bulkId:"
+# Where a string may name a resource that another operation creates: as a whole; at the end of a URI; in a filter.
+_WHOLE = re.compile(r"()bulkId:(.+)()", re.DOTALL)
+_URI = re.compile(r"(.*/)bulkId:([^/]+)(/?)", re.DOTALL)
+_QUOTED = re.compile(r'(")bulkId:([^"\\]+)(")')
+
+
+def read_request(body: Any, most: int) -> tuple[list[Any], int | None]:
+    """Return the operations of a BulkRequest and the number of errors after which it ends, None for never.
+
+    Raises invalidSyntax for another message, 413 for more operations than ``most``.
+    """
+    if not isinstance(body, dict):
+        raise invalid_syntax("The body must be a BulkRequest object.")
+    members = by_name(body, "The BulkRequest")
+    check_schemas(members.get("schemas"), BULK_REQUEST, _FOREIGN)
+    operations = members.get("operations")
+    if not isinstance(operations, list) or not operations:
+        raise invalid_syntax("Operations must be an array with at least one operation.")
+    if len(operations) > most:
+        raise ScimError(413, f"The Bulk has more operations than maxOperations ({most}).")
+    errors = members.get("failonerrors")
+    if errors is not None and (isinstance(errors, bool) or not isinstance(errors, int) or errors < 0):
+        raise invalid_value("failOnErrors must be a whole number.")
+    return operations, errors or None
+
+
+def read_method(members: Mapping[str, Any]) -> str:
+    """Return the method of an operation. Raises invalidSyntax."""
+    method = members.get("method")
+    if not isinstance(method, str) or method.upper() not in METHODS:
+        raise invalid_syntax(f"method must be one of {', '.join(METHODS)}.")
+    return method.upper()
+
+
+def read_bulk_id(members: Mapping[str, Any], method: str) -> str | None:
+    """Return the name that an operation gives the resource it creates. Raises invalidSyntax."""
+    bulk_id = members.get("bulkid")
+    if (bulk_id is None and method != "POST") or (isinstance(bulk_id, str) and bulk_id):
+        return bulk_id
+    raise invalid_syntax("A POST needs a bulkId, a string that no other operation has.")
+
+
+def read_target(members: Mapping[str, Any], method: str) -> tuple[str, str | None]:
+    """Return the endpoint that the path of an operation names, and the id in it. Raises invalidSyntax."""
+    path = members.get("path")
+    segments = [segment for segment in path.split("/") if segment] if isinstance(path, str) else []
+    if method == "POST" and len(segments) == 1:
+        return segments[0], None
+    if method != "POST" and len(segments) == 2:
+        return segments[0], segments[1]
+    wanted = "/Users" if method == "POST" else "/Users/{id}"
+    raise invalid_syntax(f"The path of a {method} must be relative to the SCIM root, such as {wanted}.")
+
+
+def read_data(members: Mapping[str, Any], method: str) -> Any:
+    """Return what an operation writes, None for DELETE. Raises invalidSyntax."""
+    if method == "DELETE":
+        return None
+    data = members.get("data")
+    if not isinstance(data, dict):
+        raise invalid_syntax(f"A {method} needs data, an object.")
+    return data
+
+
+def read_version(members: Mapping[str, Any]) -> str | None:
+    """Return the version that the resource must have. Raises invalidSyntax."""
+    found = members.get("version")
+    if found is not None and not isinstance(found, str):
+        raise invalid_syntax("version must be a string.")
+    return found
+
+
+def resolved(text: str, ids: Mapping[str, str]) -> tuple[str, str | None]:
+    """Return a string with an id in the place of a bulkId that it consists of, and that bulkId.
+
+    Raises invalidValue when no operation creates it.
+    """
+    names: set[str] = set()
+    return _replaced(_WHOLE, text, ids, names), next(iter(names), None)
+
+
+def resolve(data: Any, ids: Mapping[str, str]) -> set[str]:
+    """Put ids in the place of all bulkIds in an operation's data, and return these (section 3.7.2).
+
+    Raises invalidValue when no operation creates one of them.
+    """
+    names: set[str] = set()
+    waiting = [data]
+    while waiting:
+        container = waiting.pop()
+        for key, value in container.items() if isinstance(container, dict) else enumerate(container):
+            if isinstance(value, str):
+                if _MARK in value:
+                    container[key] = _resolve(key, value, ids, names)
+            elif isinstance(value, (dict, list)):
+                waiting.append(value)
+    return names
+
+
+def _resolve(key: str | int, text: str, ids: Mapping[str, str], names: set[str]) -> str:
+    pattern = {"$ref": _URI, "path": _QUOTED}.get(str(key).lower(), _WHOLE)
+    if pattern is _QUOTED:
+        return _QUOTED.sub(lambda found: f'"{_replaced(_WHOLE, found[0][1:-1], ids, names)}"', text)
+    return _replaced(pattern if pattern.fullmatch(text) else _WHOLE, text, ids, names)
+
+
+def _replaced(pattern: re.Pattern[str], text: str, ids: Mapping[str, str], names: set[str]) -> str:
+    found = pattern.fullmatch(text)
+    if not found:
+        return text
+    before, name, after = found.groups()
+    if name not in ids:
+        raise invalid_value(f"No operation creates a resource with the bulkId {name[:64]!a}.")
+    names.add(name)
+    return f"{before}{ids[name]}{after}"
+
+
+def in_order(needs: Sequence[Collection[int]]) -> list[list[int]]:
+    """Return operations by number so that each follows those it needs, and else in their own order (section 3.7.1).
+
+    One that needs a later one comes right after it. Those that need one another stand together.
+    """
+    circles = list(_circles(needs))
+    circle_of = {number: index for index, circle in enumerate(circles) for number in circle}
+    waits: list[set[int]] = []
+    followers: dict[int, list[int]] = {}
+    for index, circle in enumerate(circles):
+        waits.append({circle_of[need] for number in circle for need in needs[number]} - {index})
+        for other in waits[index]:
+            followers.setdefault(other, []).append(index)
+    ready = [(max(circle), index) for index, circle in enumerate(circles) if not waits[index]]
+    heapify(ready)
+    ordered: list[list[int]] = []
+    while ready:
+        _, index = heappop(ready)
+        ordered.append(circles[index])
+        for follower in followers.get(index, ()):
+            waits[follower].discard(index)
+            if not waits[follower]:
+                heappush(ready, (max(circles[follower]), follower))
+    return ordered
+
+
+def _circles(needs: Sequence[Collection[int]]) -> Iterator[list[int]]:
+    """Yield the strongly connected components (Tarjan), most of them one operation."""
+    low: dict[int, int] = {}
+    seen: dict[int, int] = {}
+    open_: list[int] = []
+    closed: set[int] = set()
+    for root in range(len(needs)):
+        work = [] if root in seen else [(root, iter(needs[root]))]
+        while work:
+            node, rest = work[-1]
+            if node not in seen:
+                seen[node] = low[node] = len(seen)
+                open_.append(node)
+            for need in rest:
+                if need not in seen:
+                    work.append((need, iter(needs[need])))
+                    break
+                if need not in closed:
+                    low[node] = min(low[node], seen[need])
+            else:
+                work.pop()
+                if work:
+                    low[work[-1][0]] = min(low[work[-1][0]], low[node])
+                if low[node] == seen[node]:
+                    circle: list[int] = []
+                    while node not in closed:
+                        circle.append(open_.pop())
+                        closed.add(circle[-1])
+                    yield sorted(circle)
