@@ -21,7 +21,6 @@ from scim_server.resources.shared import Shared
 from scim_server.resources.values import New, Patch, Whole
 from scim_server.tokens import Principal, scope_prefix
 
-
 _SHOWN = 16
 """Characters that a result repeats of a method that is none."""
 
