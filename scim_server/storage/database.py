@@ -52,7 +52,9 @@ class Database:
             raise DatabaseError(f"SQLite {sqlite3.sqlite_version} is too old; 3.35 or later is needed.")
         self.peewee = SqliteDatabase(str(self.path), pragmas=_PRAGMAS)
         self._writer = threading.Lock()
-        self._lock_file: tuple[int, int] | None = None
+        self._lock_files: dict[str, tuple[int, int]] = {}
+        self._claimed: set[str] = set()
+        self._claiming = threading.Lock()
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """Run a statement and return all its rows."""
@@ -85,7 +87,7 @@ class Database:
         handler is not. The lock is taken before BEGIN IMMEDIATE, so a transaction never fails as locked.
         """
         with self._writer:
-            descriptor = self._lock_descriptor()
+            descriptor = self._lock_descriptor("lock")
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             try:
                 with self.peewee.atomic("IMMEDIATE"):
@@ -105,12 +107,41 @@ class Database:
         with self.peewee.atomic("DEFERRED"):
             yield
 
-    def _lock_descriptor(self) -> int:
+    @contextmanager
+    def claim(self, name: str) -> Iterator[bool]:
+        """Hold a name, 64 hexadecimal digits, if no thread of any process holds it; tell whether.
+
+        What a process holds ends with it, even if it is killed.
+        """
+        with self._claiming:
+            is_ours = name not in self._claimed
+            self._claimed.add(name)
+            descriptor = self._lock_descriptor("claims")
+        if not is_ours:
+            yield False
+            return
+        # Of processes, each name is a byte of a file that can be locked, though it is not there.
+        offset = int(name[:15], 16)
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, offset)
+        except BlockingIOError:
+            self._claimed.discard(name)
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            fcntl.lockf(descriptor, fcntl.LOCK_UN, 1, offset)
+            self._claimed.discard(name)
+
+    def _lock_descriptor(self, ending: str) -> int:
         # A descriptor inherited over fork shares its lock with the parent, so each process opens its own.
-        if self._lock_file is None or self._lock_file[0] != os.getpid():
-            path = self.path.with_name(self.path.name + ".lock")
-            self._lock_file = os.getpid(), os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        return self._lock_file[1]
+        process, descriptor = self._lock_files.get(ending, (0, 0))
+        if process != os.getpid():
+            path = self.path.with_name(f"{self.path.name}.{ending}")
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._lock_files[ending] = os.getpid(), descriptor
+        return descriptor
 
     def close(self) -> None:
         """Close this thread's connection."""

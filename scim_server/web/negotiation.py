@@ -15,11 +15,16 @@ _MEDIA_TYPES = {"application/scim+json", "application/json"}
 _DRAIN_BYTES = 8 * 1024 * 1024
 
 
-def read_body(limit: int, limit_name: str = "the limit") -> Any:
-    """Return the JSON value of the body.
+def read_body(limit: int) -> Any:
+    """Return the JSON value of the body. Raises what `read_text` raises; invalidSyntax for what is not strict JSON."""
+    return read_json(read_text(limit))
 
-    Raises 415 for another media type, 413 for more than ``limit`` bytes with or without
-    Content-Length, invalidSyntax for anything that is not strict JSON.
+
+def read_text(limit: int, limit_name: str = "the limit") -> bytes:
+    """Return the body, which is said to be JSON.
+
+    Raises 415 for another media type, 413 for more than ``limit`` bytes with or without Content-Length, invalidSyntax
+    for none.
     """
     body = _read_bytes(limit, limit_name)
     if not body:
@@ -29,7 +34,7 @@ def read_body(limit: int, limit_name: str = "the limit") -> Any:
     charset = request.mimetype_params.get("charset", "utf-8").lower()
     if charset not in ("utf-8", "utf8"):
         raise ScimError(415, "The body must be in UTF-8.")
-    return read_json(body)
+    return body
 
 
 def _read_bytes(limit: int, limit_name: str) -> bytes:

@@ -1,25 +1,25 @@
 """Which routes does each resource type have? (RFC 7644 section 3.2)"""
 
-from collections.abc import Callable, Mapping
-from os import SEEK_END
+from collections.abc import Callable
 
 from flask import Blueprint, Response, request
-from werkzeug.wsgi import wrap_file
 
+from scim_server.idempotency import Answers, Reply
 from scim_server.protocol.errors import ScimError, not_implemented
 from scim_server.protocol.limits import RESOURCE_BYTES
 from scim_server.protocol.query import Query, projection_in, read_parameters, read_search
 from scim_server.protocol.schema import Attribute, ResourceType
+from scim_server.protocol.text import read_json
 from scim_server.resources import listing, memberships
 from scim_server.resources.base import Resources
-from scim_server.resources.body import Body
 from scim_server.resources.bulk import Bulk
 from scim_server.resources.shared import Shared
 from scim_server.resources.values import Answer
 from scim_server.tokens import Principal, scope_prefix
 from scim_server.web.auth import known_principal, require, require_any
-from scim_server.web.errors import MEDIA_TYPE
-from scim_server.web.negotiation import query_parameters, read_body
+from scim_server.web.errors import respond
+from scim_server.web.idempotency import Keep, once
+from scim_server.web.negotiation import query_parameters, read_body, read_text
 
 View = Callable[..., Response]
 
@@ -27,15 +27,16 @@ View = Callable[..., Response]
 def blueprint(shared: Shared, resources: dict[str, Resources]) -> Blueprint:
     """Return the endpoints of every resource type and those over all of them."""
     routes = Blueprint("scim", __name__)
+    answers = Answers(shared.database, shared.secret)
     for of_type in resources.values():
-        _add_collection(routes, of_type)
+        _add_collection(routes, of_type, answers)
         _add_resource(routes, of_type)
         for attribute in of_type.references.attributes:
             if not attribute.urn:
                 _add_elements(routes, of_type, attribute)
     _add_root(routes, list(resources.values()))
     routes.add_url_rule("/Me", "me-create", _absent("POST to /Me"), methods=["POST"])
-    _add_bulk(routes, Bulk(shared, resources.values()))
+    _add_bulk(routes, Bulk(shared, resources.values()), answers)
     return routes
 
 
@@ -63,10 +64,10 @@ def _types(kinds: list[Resources]) -> list[ResourceType]:
 
 
 def _respond_list(kinds: list[Resources], by: Principal, query: Query) -> Response:
-    return _respond(listing.answer(kinds, by, query))
+    return respond(Reply(200, {}, listing.answer(kinds, by, query)))
 
 
-def _add_collection(routes: Blueprint, of_type: Resources) -> None:
+def _add_collection(routes: Blueprint, of_type: Resources, answers: Answers) -> None:
     """Add what is done at the endpoint of a resource type."""
     endpoint = of_type.resource_type.endpoint
     scope = scope_prefix(of_type.resource_type)
@@ -82,8 +83,14 @@ def _add_collection(routes: Blueprint, of_type: Resources) -> None:
 
     def create() -> Response:
         by = require(f"{scope}:write")
-        made = of_type.create(by, read_body(of_type.body_limit), projection_in(types, query_parameters()))
-        return respond_resource(made, 201)
+        content = read_text(of_type.body_limit)
+        projection = projection_in(types, query_parameters())
+
+        def work(keep: Keep | None) -> Reply:
+            within = (lambda made: keep(_reply(made, 201))) if keep else None
+            return _reply(of_type.create(by, read_json(content), projection, within), 201)
+
+        return respond(once(answers, by, content, work))
 
     for path, name, view, method in (
         (endpoint, "query", query, "GET"),
@@ -102,13 +109,13 @@ def _add_resource(routes: Blueprint, of_type: Resources) -> None:
         by = require(f"{scope}:read")
         known = request.headers.get("If-None-Match")
         found = of_type.read(by, id, projection_in(types, query_parameters()), known)
-        return respond_resource(found, 200) if found.body is not None else _respond_version(found, 304)
+        return respond(_reply(found, 200)) if found.body is not None else _respond_version(found, 304)
 
     def replace(id: str) -> Response:
         by = require(f"{scope}:write")
         body = read_body(of_type.body_limit)
         made = of_type.replace(by, id, body, request.headers.get("If-Match"), projection_in(types, query_parameters()))
-        return respond_resource(made, 200)
+        return respond(_reply(made, 200))
 
     def patch(id: str) -> Response:
         by = require(f"{scope}:write")
@@ -117,7 +124,7 @@ def _add_resource(routes: Blueprint, of_type: Resources) -> None:
         # RFC 7644 section 3.5.2: whoever names attributes gets them, even if the answer has them all.
         wants_body = bool({"attributes", "excludedAttributes"} & parameters.keys())
         made = of_type.patch(by, id, body, request.headers.get("If-Match"), projection, wants_body=wants_body)
-        return respond_resource(made, 200) if made.body is not None else _respond_version(made, 204)
+        return respond(_reply(made, 200)) if made.body is not None else _respond_version(made, 204)
 
     def delete(id: str) -> Response:
         of_type.delete(require(f"{scope}:write"), id, request.headers.get("If-Match"))
@@ -149,23 +156,31 @@ def _add_elements(routes: Blueprint, of_type: Resources, attribute: Attribute) -
 
     def query(id: str) -> Response:
         by = require(f"{scope}:read")
-        return _respond(memberships.answer(of_type, attribute, by, id, read_parameters(types, query_parameters())))
+        found = memberships.answer(of_type, attribute, by, id, read_parameters(types, query_parameters()))
+        return respond(Reply(200, {}, found))
 
     def search(id: str) -> Response:
         by = require(f"{scope}:read")
-        return _respond(memberships.answer(of_type, attribute, by, id, read_search(types, read_body(RESOURCE_BYTES))))
+        found = memberships.answer(of_type, attribute, by, id, read_search(types, read_body(RESOURCE_BYTES)))
+        return respond(Reply(200, {}, found))
 
     path = f"{of_type.resource_type.endpoint}/<id>/{attribute.name}"
     routes.add_url_rule(path, f"{scope}-{attribute.name}", query, methods=["GET"])
     routes.add_url_rule(f"{path}/.search", f"{scope}-{attribute.name}-search", search, methods=["POST"])
 
 
-def _add_bulk(routes: Blueprint, bulk: Bulk) -> None:
+def _add_bulk(routes: Blueprint, bulk: Bulk, answers: Answers) -> None:
     """Add many operations in one request (RFC 7644 section 3.7)."""
 
     def run() -> Response:
         by = require("bulk")
-        return _respond(bulk.run(by, read_body(bulk.shared.settings.bulk_max_payload, "maxPayloadSize")))
+        content = read_text(bulk.shared.settings.bulk_max_payload, "maxPayloadSize")
+
+        def work(keep: Keep | None) -> Reply:
+            within = (lambda body: keep(Reply(200, {}, body))) if keep else None
+            return Reply(200, {}, bulk.run(by, read_json(content), within))
+
+        return respond(once(answers, by, content, work))
 
     routes.add_url_rule("/Bulk", "bulk", run, methods=["POST"])
 
@@ -177,11 +192,11 @@ def _absent(what: str) -> View:
     return refuse
 
 
-def respond_resource(made: Answer, status: int) -> Response:
+def _reply(made: Answer, status: int) -> Reply:
     """Answer with a resource: Location, Content-Location and ETag (sections 3.3, 3.14; RFC 7643 3.1)."""
     assert made.body is not None
     headers = {"Location": made.location, "Content-Location": made.location, "ETag": made.version}
-    return _respond(made.body, status, headers)
+    return Reply(status, headers, made.body)
 
 
 def _respond_version(made: Answer, status: int) -> Response:
@@ -194,14 +209,4 @@ def _respond_version(made: Answer, status: int) -> Response:
 def _without_body(status: int) -> Response:
     response = Response(status=status)
     del response.headers["Content-Type"]
-    return response
-
-
-def _respond(body: Body, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    if isinstance(body, bytes):
-        return Response(body, status, headers, content_type=MEDIA_TYPE)
-    response = Response(status=status, headers=headers, content_type=MEDIA_TYPE, direct_passthrough=True)
-    response.content_length = body.seek(0, SEEK_END)
-    body.seek(0)
-    response.response = wrap_file(request.environ, body)
     return response

@@ -128,3 +128,36 @@ def test_a_released_migration_never_changes() -> None:
     directory = Path(migrations.__file__).parent
     found = {path.stem: hashlib.sha256(path.read_bytes()).hexdigest() for path in directory.glob("[0-9]*.py")}
     assert {name: found.get(name) for name in RELEASED} == RELEASED
+
+
+def test_a_name_is_held_by_one_at_a_time_and_given_back(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'x.db'}")
+    name, other = "a" * 64, "b" * 64
+    for _ in range(2):
+        with database.claim(name) as first, database.claim(name) as second, database.claim(other) as third:
+            assert (first, second, third) == (True, False, True)
+            with database.claim(name) as fourth:
+                assert not fourth
+    with pytest.raises(ValueError, match="within"), database.claim(name):
+        raise ValueError("within")
+    with database.claim(name) as free:
+        assert free
+
+
+def test_what_a_process_holds_ends_with_it(tmp_path: Path) -> None:
+    script = (
+        "import sys, time; from scim_server.storage.database import Database; database = Database(sys.argv[1])\n"
+        "with database.claim('a' * 64) as held: print(held, flush=True); time.sleep(60)"
+    )
+    url = f"sqlite:///{tmp_path / 'x.db'}"
+    holder = subprocess.Popen([sys.executable, "-c", script, url], stdout=subprocess.PIPE)
+    assert holder.stdout
+    assert holder.stdout.readline() == b"True\n"
+    database = Database(url)
+    with database.claim("a" * 64) as held:
+        assert not held
+    holder.kill()
+    holder.wait(30)
+    holder.stdout.close()
+    with database.claim("a" * 64) as held:
+        assert held
