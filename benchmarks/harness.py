@@ -2,6 +2,7 @@
 
 import os
 import random
+import sqlite3
 import statistics
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import httpx2 as httpx
 
 from scim_server import tenants, tokens
 from scim_server.config import Settings, read_settings, server_key
-from scim_server.storage.database import Database
+from scim_server.storage.database import PRAGMAS, Database
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,16 @@ def _wait(http: httpx.Client) -> None:
         else:
             return
     sys.exit("the server did not start")
+
+
+def raw_copy(running: Running, name: str) -> sqlite3.Connection:
+    """Return a copy of the database on the same disk, with the server's settings, for raw rows."""
+    path = str(running.settings.data_dir / f"{name}.db")
+    running.database.run("VACUUM INTO ?", (path,))
+    raw = sqlite3.connect(path, isolation_level=None)
+    for pragma, value in PRAGMAS.items():
+        raw.execute(f"PRAGMA {pragma} = {value}")
+    return raw
 
 
 @dataclass

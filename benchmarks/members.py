@@ -3,12 +3,11 @@
 Run it as ``python -m benchmarks.members``.
 """
 
-import sqlite3
 import time
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.harness import Running, measured, server, show
+from benchmarks.harness import Running, measured, raw_copy, server, show
 from scim_server.protocol.registry import load_registry
 from scim_server.resources.base import new_id
 from scim_server.storage.keys import key_of, scope_of
@@ -63,8 +62,7 @@ def main() -> None:
             running.database.run_many("INSERT INTO reference (source, attribute, target) VALUES (?, ?, ?)", rows)
         empty, _ = group(running, "Empty")
         batched, _ = group(running, "Batched")
-        raw = sqlite3.connect(_raw_copy(running), isolation_level=None)
-        raw.execute("PRAGMA synchronous = FULL")
+        raw = raw_copy(running, "raw")
 
         def add(id: str) -> Callable[[int], object]:
             return lambda n: patch(running, id, {"op": "add", "path": "members", "value": [{"value": further[n]}]})
@@ -110,15 +108,6 @@ def main() -> None:
         pairs = {1: (0, 1.2), 2: (3, 3), 5: (4, 1.5), 7: (6, None)}
         show(times, {names[mine]: (names[other], most) for mine, (other, most) in pairs.items()})
         _whole(running, large)
-
-
-def _raw_copy(running: Running) -> str:
-    """Return another database of the same schema on the same disk, for the raw rows."""
-    path = str(running.settings.data_dir / "raw.db")
-    running.database.run("VACUUM INTO ?", (path,))
-    with sqlite3.connect(path) as copy:
-        copy.execute("PRAGMA journal_mode = WAL")
-    return path
 
 
 def _whole(running: Running, id: str) -> None:

@@ -26,12 +26,9 @@ def record(
 def changed_names(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Return the names whose values differ, those of an extension as ``URN:name``."""
     names: list[str] = []
-    for name in sorted({*old, *new} - {"schemas", "id"}):
-        before, after = old.get(name), new.get(name)
-        if before == after:
-            continue
+    for name in sorted([name for name in {**old, **new} if old.get(name) != new.get(name)]):
         if name.startswith("urn:"):
-            names += [f"{name}:{inner}" for inner in changed_names(before or {}, after or {})]
-        else:
+            names += [f"{name}:{inner}" for inner in changed_names(old.get(name, {}), new.get(name, {}))]
+        elif name not in ("schemas", "id"):
             names.append(name)
     return names

@@ -1,5 +1,6 @@
 """What does a Bulk ask for, and in which order can it be done? (RFC 7644 section 3.7)"""
 
+import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heappush
@@ -14,9 +15,9 @@ METHODS = ("POST", "PUT", "PATCH", "DELETE")
 _FOREIGN = ("urn:ietf:params:scim:api:messages:2.0:", "urn:ietf:params:scim:schemas:")
 _MARK = "bulkId:"
 # Where a string may name a resource that another operation creates: as a whole; at the end of a URI; in a filter.
-_WHOLE = re.compile(r"()bulkId:(.+)()", re.DOTALL)
-_URI = re.compile(r"(.*/)bulkId:([^/]+)(/?)", re.DOTALL)
-_QUOTED = re.compile(r'(")bulkId:([^"\\]+)(")')
+_WHOLE = re.compile(r"()bulkId:(.*)()", re.DOTALL)
+_URI = re.compile(r"(.*/)bulkId:([^/]*)(/?)", re.DOTALL)
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 
 
 def read_request(body: Any, most: int) -> tuple[list[Any], int | None]:
@@ -50,15 +51,19 @@ def read_method(members: Mapping[str, Any]) -> str:
 def read_bulk_id(members: Mapping[str, Any], method: str) -> str | None:
     """Return the name that an operation gives the resource it creates. Raises invalidSyntax."""
     bulk_id = members.get("bulkid")
-    if (bulk_id is None and method != "POST") or (isinstance(bulk_id, str) and bulk_id):
-        return bulk_id
-    raise invalid_syntax("A POST needs a bulkId, a string that no other operation has.")
+    if bulk_id is None and method == "POST":
+        raise invalid_syntax("A POST needs a bulkId.")
+    if bulk_id is not None and (not isinstance(bulk_id, str) or not bulk_id):
+        raise invalid_syntax("bulkId must be a string that is not empty.")
+    return bulk_id
 
 
 def read_target(members: Mapping[str, Any], method: str) -> tuple[str, str | None]:
     """Return the endpoint that the path of an operation names, and the id in it. Raises invalidSyntax."""
     path = members.get("path")
     segments = [segment for segment in path.split("/") if segment] if isinstance(path, str) else []
+    if any("?" in segment or "#" in segment for segment in segments):
+        raise invalid_syntax("The path must not have a query or fragment.")
     if method == "POST" and len(segments) == 1:
         return segments[0], None
     if method != "POST" and len(segments) == 2:
@@ -91,7 +96,7 @@ def resolved(text: str, ids: Mapping[str, str]) -> tuple[str, str | None]:
     Raises invalidValue when no operation creates it.
     """
     names: set[str] = set()
-    return _replaced(_WHOLE, text, ids, names), next(iter(names), None)
+    return _replaced(text, ids, names, _WHOLE), next(iter(names), None)
 
 
 def resolve(data: Any, ids: Mapping[str, str]) -> set[str]:
@@ -103,24 +108,39 @@ def resolve(data: Any, ids: Mapping[str, str]) -> set[str]:
     waiting = [data]
     while waiting:
         container = waiting.pop()
-        for key, value in container.items() if isinstance(container, dict) else enumerate(container):
-            if isinstance(value, str):
+        for key, value in container.items() if type(container) is dict else enumerate(container):
+            kind = type(value)
+            if kind is str:
                 if _MARK in value:
                     container[key] = _resolve(key, value, ids, names)
-            elif isinstance(value, (dict, list)):
+            elif kind is dict or kind is list:
                 waiting.append(value)
     return names
 
 
 def _resolve(key: str | int, text: str, ids: Mapping[str, str], names: set[str]) -> str:
-    pattern = {"$ref": _URI, "path": _QUOTED}.get(str(key).lower(), _WHOLE)
-    if pattern is _QUOTED:
-        return _QUOTED.sub(lambda found: f'"{_replaced(_WHOLE, found[0][1:-1], ids, names)}"', text)
-    return _replaced(pattern if pattern.fullmatch(text) else _WHOLE, text, ids, names)
+    match str(key).lower():
+        case "path":
+            return _QUOTED.sub(lambda found: _requoted(found[0], ids, names), text)
+        case "$ref":
+            return _replaced(text, ids, names, _WHOLE, _URI)
+        case _:
+            return _replaced(text, ids, names, _WHOLE)
 
 
-def _replaced(pattern: re.Pattern[str], text: str, ids: Mapping[str, str], names: set[str]) -> str:
-    found = pattern.fullmatch(text)
+def _requoted(quoted: str, ids: Mapping[str, str], names: set[str]) -> str:
+    """Return a string of a filter with an id in the place of a bulkId."""
+    try:
+        text = json.loads(quoted)
+    except json.JSONDecodeError:
+        # The filter is refused later, with a better reason.
+        return quoted
+    replaced = _replaced(text, ids, names, _WHOLE, _URI)
+    return quoted if replaced == text else json.dumps(replaced, ensure_ascii=False)
+
+
+def _replaced(text: str, ids: Mapping[str, str], names: set[str], *patterns: re.Pattern[str]) -> str:
+    found = next((match for pattern in patterns if (match := pattern.fullmatch(text))), None)
     if not found:
         return text
     before, name, after = found.groups()

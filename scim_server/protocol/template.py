@@ -12,6 +12,7 @@ Reading costs a split and a join, never a parse.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import orjson
@@ -36,9 +37,7 @@ def build(document: Mapping[str, Any], slots: tuple[Slot, ...]) -> bytes:
     """Return the template of a resource document whose first member is ``schemas``."""
     schemas = orjson.dumps(document["schemas"])
     members = [b'"schemas":' + schemas[:-1] + _HOLE + _URNS + _HOLE + b"]"]
-    for name, value in document.items():
-        if name != "schemas":
-            members.append(orjson.dumps(name) + b":" + _value(value, (name,), slots))
+    members += _members({name: value for name, value in document.items() if name != "schemas"}, (), slots)
     whole = b"".join(
         _HOLE + slot.letter.upper().encode() + _HOLE
         for slot in slots
@@ -47,13 +46,25 @@ def build(document: Mapping[str, Any], slots: tuple[Slot, ...]) -> bytes:
     return b"{" + b",".join(members) + whole + _hole((), slots) + b"}"
 
 
-def _value(value: Any, path: tuple[str, ...], slots: tuple[Slot, ...]) -> bytes:
-    if not isinstance(value, dict) or not any(slot.path[: len(path)] == path for slot in slots):
-        return orjson.dumps(value)
-    inner = [orjson.dumps(name) + b":" + _value(member, (*path, name), slots) for name, member in value.items()]
-    return b"{" + b",".join(inner) + _hole(path, slots) + b"}"
+@cache
+def _with_holes(path: tuple[str, ...], slots: tuple[Slot, ...]) -> set[str]:
+    """Return the members of the object at a path that have holes in them."""
+    return {slot.path[len(path)] for slot in slots if slot.path[: len(path)] == path and len(slot.path) > len(path)}
 
 
+def _members(value: Mapping[str, Any], path: tuple[str, ...], slots: tuple[Slot, ...]) -> list[bytes]:
+    """Return the members of the object at a path: at first all in which there are no holes, as one text."""
+    outer = _with_holes(path, slots)
+    plain = {name: member for name, member in value.items() if name not in outer or not isinstance(member, dict)}
+    members = [orjson.dumps(plain)[1:-1]] if plain else []
+    for name in [name for name in value if name not in plain]:
+        inner = (*path, name)
+        filled = b",".join(_members(value[name], inner, slots)) + _hole(inner, slots)
+        members.append(orjson.dumps(name) + b":{" + filled + b"}")
+    return members
+
+
+@cache
 def _hole(path: tuple[str, ...], slots: tuple[Slot, ...]) -> bytes:
     return b"".join(_HOLE + slot.letter.encode() + _HOLE for slot in slots if slot.path == path)
 

@@ -15,7 +15,8 @@ _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _CONTAINERS = (dict, list)
 _LINE = re.compile("[\t\n\r]")
 # What a JSON text must contain if one of its strings has a forbidden character, or a member name a line break.
-_DOUBTFUL = re.compile(r"[\x7f-\x9f]|\\(?:[bfnrt]|u00[0-9]|u[dD][89a-fA-F])")
+_DOUBTFUL_ESCAPE = re.compile(r"""\\(?:[bf]|u00[0-9]|u[dD][89a-fA-F]|[nrt](?:[^"\\]|\\.)*"\s*:)""", re.DOTALL)
+_DOUBTFUL_CHARACTER = re.compile("[\x7f-\x9f]")
 # Format characters, separators of lines and paragraphs, private and unassigned code points.
 _INVISIBLE = {"Cf", "Zl", "Zp", "Co", "Cn"}
 # Unicode's default ignorable code points of other categories: fillers and variation selectors.
@@ -88,7 +89,7 @@ def read_json(body: bytes) -> Any:
             f"The body is not valid JSON: {error.msg} (line {error.lineno}, column {error.colno})."
         ) from None
     _check_depth(value)
-    if _DOUBTFUL.search(text):
+    if _DOUBTFUL_ESCAPE.search(text) or ((not text.isascii() or "\x7f" in text) and _DOUBTFUL_CHARACTER.search(text)):
         _check_strings(value, "")
     return value
 

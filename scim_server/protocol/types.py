@@ -10,7 +10,7 @@ import binascii
 import hashlib
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -89,20 +89,18 @@ def date_time_key(value: Any) -> str:
         raise ValueError("must be a dateTime such as 2026-01-31T09:30:00Z")
     fraction = (match[7] or "").rstrip("0").ljust(3, "0")
     try:
-        moment = datetime(*(int(match[n]) for n in range(1, 7)), tzinfo=_zone(match))  # type: ignore[misc,arg-type]
-        seconds = moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds")
+        moment = datetime.fromisoformat(value[:19])
+        seconds = value[:19] if not match[9] else (moment - _offset(match)).isoformat(timespec="seconds")
     except (ValueError, OverflowError):
         raise ValueError("must be a date and time that exist") from None
     return f"{seconds}.{fraction}"
 
 
-def _zone(match: re.Match[str]) -> timezone:
-    if not match[9]:
-        return UTC
+def _offset(match: re.Match[str]) -> timedelta:
     hours, minutes = int(match[10]), int(match[11])
     if minutes > 59 or (hours, minutes) > (14, 0):
         raise ValueError("offset")
-    return timezone(timedelta(hours=hours, minutes=minutes) * (-1 if match[9] == "-" else 1))
+    return timedelta(hours=hours, minutes=minutes) * (-1 if match[9] == "-" else 1)
 
 
 def read_binary(value: Any) -> str:
@@ -165,10 +163,15 @@ def _number_key(number: Decimal) -> str:
     return "0" + "".join(chr(105 - ord(digit)) for digit in exponent + mantissa) + "~"
 
 
+def _canonical_instant_key(value: str) -> str:
+    seconds, _, fraction = value.removesuffix("Z").partition(".")
+    return f"{seconds}.{fraction:<03}"
+
+
 _KEYS: dict[str, Callable[[Any], str]] = {
     "boolean": lambda value: "true" if value else "false",
     "integer": lambda value: _number_key(Decimal(repr(value))),
     "decimal": lambda value: _number_key(Decimal(repr(value))),
-    "dateTime": date_time_key,
+    "dateTime": _canonical_instant_key,
     "binary": lambda value: hashlib.sha256(_decode(value)).hexdigest(),
 }

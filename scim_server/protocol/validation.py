@@ -160,8 +160,9 @@ class _Value(fields.Field[Any]):
             value = self.read_type(value)
         except ValueError as problem:
             raise ValidationError(str(problem)) from None
-        if isinstance(value, str) and not self.is_plain:
-            self._check_text(value)
+        if not self.is_plain and isinstance(value, str):
+            if self.required or self.identifies:
+                self._check_text(value)
             return self.canonical.get(value.lower(), value)
         return value
 
@@ -188,7 +189,10 @@ class _Object(fields.Field[Any]):
         self.members = members
         self.names = {name.lower(): name for name in members}
         self.needed = {name for name, member in members.items() if member.required}
-        self.plain = {name for name, member in members.items() if isinstance(member, _Value) and member.is_plain_text}
+        self.plan = [
+            (name, isinstance(member, _Value) and member.is_plain_text, member.read_assigned)
+            for name, member in members.items()
+        ]
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> Any:
         return self.load(value)
@@ -203,7 +207,9 @@ class _Object(fields.Field[Any]):
 
     def read(self, value: Any) -> Document:
         """Return the members that an object names, None for those that it leaves unassigned (section 2.5)."""
-        return self._read(self._named(value), ())
+        given = self._named(value)
+        loaded = self._read(given, ())
+        return {name: loaded.get(name) for name in self.members if name in given}
 
     def read_assigned(self, value: Any) -> Document | None:
         """Return the canonical members, None when there are none."""
@@ -219,26 +225,24 @@ class _Object(fields.Field[Any]):
 
     def _complete(self, given: Mapping[str, Any]) -> Document:
         loaded = self._read(given, self.needed)
-        if None in loaded.values():
-            loaded = {name: member for name, member in loaded.items() if member is not None}
         if not self.needed <= loaded.keys():
             raise ValidationError({name: ["is required"] for name in self.members if name in self.needed - set(loaded)})
         return loaded
 
     def _read(self, given: Mapping[str, Any], needed: Collection[str]) -> Document:
-        plain = self.plain
+        loaded: Document = {}
         try:
-            return {
-                name: (each or None)
-                if name in plain and type(each := given[name]) is str
-                else None
-                if is_unassigned(given[name])
-                else member.read_assigned(given[name])
-                for name, member in self.members.items()
-                if name in given
-            }
+            for name, is_plain_text, read_assigned in self.plan:
+                if name in given:
+                    value = given[name]
+                    if is_plain_text and type(value) is str:
+                        if value:
+                            loaded[name] = value
+                    elif not is_unassigned(value) and (value := read_assigned(value)) is not None:
+                        loaded[name] = value
         except ValidationError:
             raise ValidationError(dict(self._problems(given, needed))) from None
+        return loaded
 
     def _problems(self, given: Mapping[str, Any], needed: Collection[str]) -> Iterable[tuple[str, Any]]:
         for name, member in self.members.items():
@@ -266,14 +270,17 @@ class _Several(fields.Field[Any]):
         self.takes_names = self.points and only_value and value is not None and _Value(value).is_plain_text
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> list[Any]:
+        return self.read(value)
+
+    def read(self, value: Any) -> list[Any]:
+        """Return the canonical values of an array."""
         if not isinstance(value, list):
             raise ValidationError("must be an array")
         return self.load(value)
 
     def read_assigned(self, value: Any) -> list[Any] | None:
         """Return the canonical values, None when there are none."""
-        loaded: list[Any] = self.deserialize(value)
-        return loaded or None
+        return self.read(value) or None
 
     def load(self, value: list[Any]) -> list[Any]:
         """Return the canonical values."""
@@ -281,6 +288,15 @@ class _Several(fields.Field[Any]):
             self._check_targets(value)
         if self.names_alone(value):
             return list({element["value"]: element for element in value}.values())
+        elements = self._elements(value)
+        if isinstance(self.element, _Object):
+            if len([element for element in elements if element.get("primary")]) > 1:
+                raise ValidationError("must not have more than one primary value")
+            if not self.points:
+                elements = [element for element in elements if element]
+        return _without_repeats(elements) if len(elements) > 1 else elements
+
+    def _elements(self, value: list[Any]) -> list[Any]:
         elements: list[Any] = []
         errors: dict[str | int, Any] = {}
         for index, element in enumerate(value):
@@ -294,9 +310,7 @@ class _Several(fields.Field[Any]):
                     break
         if errors:
             raise ValidationError(errors)
-        if sum(1 for element in elements if isinstance(element, dict) and element.get("primary")) > 1:
-            raise ValidationError("must not have more than one primary value")
-        return _without_repeats(elements if self.points else [e for e in elements if e != {}])
+        return elements
 
     def _check_targets(self, value: list[Any]) -> None:
         if len(value) > GROUP_MEMBERS:

@@ -257,8 +257,7 @@ class Resources:
     def draft(self, by: Principal, body: Any, id: str | None = None) -> Whole:
         """Read a whole resource, that with the id or a new one. Raises invalidSyntax, invalidValue."""
         document = validation.check(self._definition(by), body)
-        supplied = _paths(document)
-        return Whole(document=document, references=self.references.take(document), supplied=supplied)
+        return Whole(references=self.references.take(document), document=document)
 
     def draft_patch(self, by: Principal, body: Any, id: str) -> Patch:
         """Read the operations on the resource with the id. Raises what `read_operations` raises."""
@@ -398,14 +397,8 @@ class Resources:
         path = next(a.path for a in holder.by_path.values() if a.number == attribute)
         audit.record(self.shared.database, by.tenant.number, by.credential, "replace", holder.name, [(id, [path])], at)
 
-    def _reread(self, by: Principal, id: str, projection: Projection, draft: Draft) -> Representation:
+    def _reread(self, by: Principal, id: str, projection: Projection, draft: Whole | Patch) -> Representation:
         return self.represent(self._stored(by, id, projection), by, projection, draft.supplied)
-
-
-def _paths(document: Mapping[str, Any]) -> frozenset[str]:
-    names = {name.lower() for name in document if not name.startswith("urn:")}
-    inner = {f"{urn}:{name}".lower() for urn in document if urn.startswith("urn:") for name in document[urn]}
-    return frozenset(names | inner)
 
 
 def new_id() -> str:

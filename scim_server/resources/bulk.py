@@ -4,6 +4,7 @@ All that can be read, checked and hashed without the database is done first. The
 transaction, each whole or not at all: creates of one type by the number, whatever else behind a savepoint.
 """
 
+import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,7 +14,8 @@ from urllib.parse import quote
 import orjson
 
 from scim_server.protocol import bulk
-from scim_server.protocol.errors import ScimError, invalid_syntax
+from scim_server.protocol.errors import ScimError, invalid_syntax, too_large
+from scim_server.protocol.text import check_strings, parse_json
 from scim_server.protocol.validation import by_name
 from scim_server.resources.base import Resources, new_id
 from scim_server.resources.references import Circular
@@ -37,6 +39,8 @@ class _Step:
     if_match: str | None = None
     needs: set[int] = field(default_factory=set)
     """The numbers of the operations that create what this one names."""
+    follows: set[int] = field(default_factory=set)
+    """The number of the operation before it on the same resource."""
     made: New | Whole | Patch | None = None
     status: int = 0
     """0 until it has been tried."""
@@ -59,15 +63,16 @@ class Bulk:
         self.shared = shared
         self.by_endpoint = {kind.resource_type.endpoint.strip("/"): kind for kind in kinds}
 
-    def run(self, by: Principal, body: Any, keep: Callable[[bytes], None] | None = None) -> bytes:
+    def run(self, by: Principal, content: bytes, keep: Callable[[bytes], None] | None = None) -> bytes:
         """Do a BulkRequest and return the BulkResponse; ``keep`` gets it within the transaction.
 
         Raises invalidSyntax for another message, invalidValue for a wrong failOnErrors, 413 for too many operations;
         what is wrong with an operation is in its result.
         """
+        body, is_doubtful = parse_json(content)
         operations, most = bulk.read_request(body, self.shared.settings.bulk_max_operations)
-        steps = self._read(by, operations)
-        order = bulk.in_order([step.needs for step in steps])
+        steps = self._read(by, operations, len(content), is_doubtful=is_doubtful)
+        order = bulk.in_order([step.needs | step.follows for step in steps])
         with self.shared.database.transaction():
             _Writing(self.shared, by, steps, most).do(order)
             answer = self._answer(by, steps)
@@ -75,7 +80,7 @@ class Bulk:
                 keep(answer)
         return answer
 
-    def _read(self, by: Principal, operations: Sequence[Any]) -> list[_Step]:
+    def _read(self, by: Principal, operations: Sequence[Any], size: int, *, is_doubtful: bool) -> list[_Step]:
         """Make everything that can be made before a lock is taken. Passwords are hashed here."""
         steps = [_Step() for _ in operations]
         creators: dict[str, int] = {}
@@ -83,6 +88,8 @@ class Bulk:
         for number, (step, operation) in enumerate(zip(steps, operations, strict=True)):
             named.append({})
             with _refusing(step):
+                if is_doubtful:
+                    check_strings(operation)
                 named[number] = self._read_envelope(step, operation)
                 if step.method == "POST" and step.bulk_id:
                     if step.bulk_id in creators:
@@ -94,19 +101,36 @@ class Bulk:
             if not step.refusal:
                 with _refusing(step):
                     self._read_target(by, step, members, ids, creators)
+                    if step.of_type and size > step.of_type.body_limit:
+                        _check_size(step.data, step.of_type.body_limit)
                     step.needs.discard(number)
                     self._prepare(by, step)
+        last: dict[str | None, int] = {}
+        for number, step in enumerate(steps):
+            if step.method != "POST":
+                step.follows = {last[step.id]} if step.id in last else set()
+                last[step.id] = number
         return steps
 
     def _read_envelope(self, step: _Step, operation: Any) -> dict[str, Any]:
         if not isinstance(operation, dict):
             raise invalid_syntax("An operation must be an object.")
         members = by_name(operation, "The operation")
+        if str(members.get("method")).upper() != "POST":
+            self._locate(step, members)
         step.bulk_id = bulk_id if isinstance(bulk_id := members.get("bulkid"), str) else None
         step.method = method[:_SHOWN] if isinstance(method := members.get("method"), str) else None
         step.method = bulk.read_method(members)
         bulk.read_bulk_id(members, step.method)
         return members
+
+    def _locate(self, step: _Step, members: Mapping[str, Any]) -> None:
+        """Find out which resource an operation is about, as far as can be told whatever else is wrong."""
+        try:
+            endpoint, step.id = bulk.read_target(members, "PUT")
+        except ScimError:
+            return
+        step.of_type = self.by_endpoint.get(endpoint)
 
     def _read_target(
         self,
@@ -165,6 +189,12 @@ class Bulk:
         if step.refusal:
             result["response"] = step.refusal.body()
         return result
+
+
+def _check_size(data: Any, limit: int) -> None:
+    """Refuse what would be too large for a request of its own. Raises 413."""
+    if len(json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()) > limit:
+        raise too_large("the limit", limit)
 
 
 @contextmanager
@@ -260,6 +290,7 @@ class _Writing:
     def _write_in_circle(self, step: _Step) -> None:
         if not step.refusal:
             with _refusing(step):
+                self._check_needs(step)
                 self._write(step)
         if step.refusal:
             raise _CircleFailed

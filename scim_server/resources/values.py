@@ -31,8 +31,6 @@ class Answer:
 class Draft:
     """What a client wants to write, split by where its parts are kept."""
 
-    supplied: frozenset[str]
-    """Lower-case paths of the attributes that the client sent."""
     password_hash: str | None = None
     removes_password: bool = False
 
@@ -44,6 +42,14 @@ class Whole(Draft):
     document: dict[str, Any]
     references: Ids
 
+    @property
+    def supplied(self) -> frozenset[str]:
+        """Return the lower-case paths of the attributes that the client sent."""
+        named = [attribute.path for attribute, ids in self.references.items() if ids]
+        for name, value in self.document.items():
+            named += [f"{name}:{inner}" for inner in value] if name.startswith("urn:") else [name]
+        return frozenset(path.lower() for path in named)
+
 
 @dataclass(slots=True, kw_only=True)
 class Patch(Draft):
@@ -51,6 +57,8 @@ class Patch(Draft):
 
     operations: list[Operation]
     changes: Changes
+    supplied: frozenset[str]
+    """Lower-case paths of the attributes that the client changes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ SqlError = peewee.DatabaseError
 Row = tuple[Any, ...]
 
 _MIGRATIONS = Path(__file__).resolve().parent / "migrations"
-_PRAGMAS = {
+PRAGMAS = {
     "journal_mode": "wal",
     # FULL syncs at every commit: with NORMAL a power cut loses acknowledged writes.
     "synchronous": "full",
@@ -50,7 +50,7 @@ class Database:
         self.path = path_in(url)
         if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
             raise DatabaseError(f"SQLite {sqlite3.sqlite_version} is too old; 3.35 or later is needed.")
-        self.peewee = SqliteDatabase(str(self.path), pragmas=_PRAGMAS)
+        self.peewee = SqliteDatabase(str(self.path), pragmas=PRAGMAS)
         self._writer = threading.Lock()
         self._lock_files: dict[str, tuple[int, int]] = {}
         self._claimed: set[str] = set()

@@ -98,18 +98,16 @@ def create(database: Database, scope: int, now: str, new: Sequence[tuple[str, Co
         return []
     first = _next(database, scope, len(new))
     made = [(key_of(scope, order), id, content) for order, (id, content) in enumerate(new, first)]
-    database.run_many(
-        _INSERT,
-        [
-            (key, scope, id, 1, now, now, content.display, *map(content.rows.columns.get, COLUMNS))
-            for key, id, content in made
-        ],
+    rows = (
+        (key, scope, id, 1, now, now, content.display, *map(content.rows.columns.get, COLUMNS))
+        for key, id, content in made
     )
-    bodies = [(key, content.template) for key, _, content in made]
+    database.run_many(_INSERT, rows)
+    bodies = ((key, content.template) for key, _, content in made)
     database.run_many("INSERT INTO body (key, template) VALUES (?, ?)", bodies)
-    _add_values(database, [(key, content.rows.values) for key, _, content in made])
-    _take(database, [(key, content.rows.unique) for key, _, content in made])
-    grams.changed(database, [(key, {}, content.rows.columns) for key, _, content in made])
+    _add_values(database, scope, ((key, content.rows.values) for key, _, content in made))
+    _take(database, ((key, content.rows.unique) for key, _, content in made))
+    grams.created(database, [(key, content.rows.columns) for key, _, content in made])
     return [key for key, _, _ in made]
 
 
@@ -138,7 +136,7 @@ def update(database: Database, stored: Stored, now: str, old: Rows, new: Content
         "DELETE FROM value WHERE resource = ? AND attribute = ? AND element = ?",
         [(key, attribute, element) for attribute, element, _ in gone],
     )
-    _add_values(database, [(key, new.rows.values - old.values)])
+    _add_values(database, scope, [(key, new.rows.values - old.values)])
     grams.changed(database, [(key, old.columns, new.rows.columns)])
 
 
@@ -176,15 +174,11 @@ def _stored(row: tuple[Any, ...]) -> Stored:
     return Stored(key, id, version, created, modified, filled, tuple(parts))
 
 
-def _add_values(database: Database, values: Iterable[tuple[int, Iterable[ValueRow]]]) -> None:
-    database.run_many(
-        "INSERT INTO value (resource, attribute, element, scope, key) VALUES (?, ?, ?, ?, ?)",
-        [
-            (key, attribute, element, scope_in(key), text)
-            for key, rows in values
-            for attribute, element, text in sorted(rows)
-        ],
+def _add_values(database: Database, scope: int, values: Iterable[tuple[int, Iterable[ValueRow]]]) -> None:
+    rows = (
+        (key, attribute, element, scope, text) for key, rows in values for attribute, element, text in sorted(rows)
     )
+    database.run_many("INSERT INTO value (resource, attribute, element, scope, key) VALUES (?, ?, ?, ?, ?)", rows)
 
 
 def taken(

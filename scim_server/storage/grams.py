@@ -6,9 +6,9 @@ searched there until some hundred of them are indexed at once: one by one would 
 several times as dear.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from itertools import pairwise
+from operator import add
 
 from scim_server.storage.database import Database
 from scim_server.storage.keys import scope_range
@@ -18,18 +18,19 @@ COLUMNS = (
     "external_id", "user_name", "display_name", "family_name", "given_name", "title", "user_type", "employee_number",
     "organization", "department",
 )  # fmt: skip
-Columns = Mapping[str, str]
+Columns = Mapping[str, str | None]
 SHORTEST = 2
 """Characters that a needle must have to be found by its grams: two make many a Japanese name."""
 _MOST_TOKENS = 16
 _BATCH = 500
+_MANY = 100
 _LOOK_EVERY = 64
 
 
 def candidates(column: str, needle: str, scope: int) -> Condition:
     """Return the condition that the grams of a needle, or no index yet, speak for the row ``r``."""
-    short, long = _grams(column, needle)
-    tokens = list(dict.fromkeys(long or short))
+    short, long = _grams(needle)
+    tokens = [_letters()[column] + gram for gram in dict.fromkeys(long or short)]
     low, high = scope_range(scope)
     sql = (
         "r.key IN (SELECT rowid FROM gram WHERE gram MATCH ? AND rowid >= ? AND rowid < ?"
@@ -38,10 +39,18 @@ def candidates(column: str, needle: str, scope: int) -> Condition:
     return Condition(sql, (" ".join(tokens[:_MOST_TOKENS]), low, high, low, high))
 
 
+def created(database: Database, new: Sequence[tuple[int, Columns]]) -> None:
+    """Note that resources came, within the caller's transaction; many are indexed at once."""
+    if len(new) < _MANY:
+        changed(database, [(key, {}, columns) for key, columns in new])
+    else:
+        _index(database, new)
+
+
 def changed(database: Database, changes: Iterable[tuple[int, Columns, Columns]]) -> None:
     """Note that columns changed from old to new, or that resources came or went, within the caller's transaction."""
     rows = [
-        (key, _tokens(old))
+        (key, tokens_of(old))
         for key, old, new in changes
         if any(old.get(column) != new.get(column) for column in COLUMNS)
     ]
@@ -61,31 +70,35 @@ def index_pending(database: Database) -> None:
     rows = database.rows(sql)
     gone = [(key, indexed) for key, indexed, *_ in rows if indexed]
     database.run_many("INSERT INTO gram (gram, rowid, grams) VALUES ('delete', ?, ?)", gone)
-    come = [(key, _tokens(dict(zip(COLUMNS, columns, strict=True)))) for key, _, *columns in rows]
-    database.run_many("INSERT INTO gram (rowid, grams) VALUES (?, ?)", [row for row in come if row[1]])
+    _index(database, [(key, dict(zip(COLUMNS, columns, strict=True))) for key, _, *columns in rows])
     database.run("DELETE FROM gram_pending")
 
 
-def _tokens(columns: Mapping[str, str | None]) -> str:
+def _index(database: Database, new: Iterable[tuple[int, Columns]]) -> None:
+    rows = [(key, tokens) for key, columns in new if (tokens := tokens_of(columns))]
+    database.run_many("INSERT INTO gram (rowid, grams) VALUES (?, ?)", rows)
+
+
+def tokens_of(columns: Columns) -> str:
     """Return the tokens of a row, each once, in an order that depends on the row only."""
-    found: dict[str, None] = {}
+    found: list[str] = []
     for column in COLUMNS:
-        if text := columns.get(column):
-            short, long = _grams(column, text)
-            found |= dict.fromkeys(short)
-            found |= dict.fromkeys(long)
+        text = columns.get(column) or ""
+        if len(text) >= SHORTEST:
+            letter = _letters()[column]
+            short, long = _grams(text)
+            found.append(letter + f" {letter}".join(dict.fromkeys(short + long)))
     return " ".join(found)
 
 
-def _grams(column: str, text: str) -> tuple[list[str], list[str]]:
-    """Return the tokens of a text's 2-grams and of its 3-grams.
+def _grams(text: str) -> tuple[list[str], list[str]]:
+    """Return the 2-grams and the 3-grams of a text.
 
     The tokenizer folds and splits by its own rules; letters and hexadecimal digits pass unchanged.
     """
-    letter = _letters()[column]
-    hexed = [_HEXED.get(char) or char.encode().hex() for char in text]
-    short = [letter + first + second for first, second in pairwise(hexed)]
-    return short, [start + third for start, third in zip(short, hexed[2:], strict=False)]
+    hexed = [_HEXED[char] if char in _HEXED else char.encode().hex() for char in text]
+    short = list(map(add, hexed, hexed[1:]))
+    return short, list(map(add, short, hexed[2:]))
 
 
 _HEXED = {chr(code): f"{code:02x}" for code in range(128)}

@@ -29,39 +29,34 @@ class Rows:
 
 def rows_of(resource_type: ResourceType, document: Mapping[str, Any]) -> Rows:
     """Return the columns, value rows and unique keys of a stored document."""
-    rows = Rows({}, set(), set())
+    columns: dict[str, str] = {}
+    values: set[ValueRow] = set()
+    unique: set[tuple[int, str]] = set()
     for container, attributes in _indexed(resource_type):
         members = document.get(container) if container else document
         if not members:
             continue
-        for name, is_multi_valued, leaf, subs in attributes:
+        for name, is_multi_valued, is_simple, leaves in attributes:
             value = members.get(name)
             if value is None:
                 continue
             for element, each in enumerate(value if is_multi_valued else [value]):
-                if leaf:
-                    _add(rows, leaf, element, each)
-                    continue
-                for sub, sub_leaf in subs:
-                    if sub in each:
-                        _add(rows, sub_leaf, element, each[sub])
-    return rows
-
-
-def _add(rows: Rows, leaf: "_Leaf", element: int, value: Any) -> None:
-    number, column, is_unique, key_of = leaf
-    key = key_of(value)
-    if column:
-        rows.columns[column] = key
-    else:
-        rows.values.add((number, element, key))
-    if is_unique:
-        rows.unique.add((number, hashlib.sha256(key.encode()).hexdigest()))
+                for sub, number, column, is_unique, key_of in leaves:
+                    if is_simple or sub in each:
+                        key = key_of(each if is_simple else each[sub])
+                        if column:
+                            columns[column] = key
+                        else:
+                            values.add((number, element, key))
+                        if is_unique:
+                            unique.add((number, hashlib.sha256(key.encode()).hexdigest()))
+    return Rows(columns, values, unique)
 
 
 class _Leaf(NamedTuple):
     """How a simple attribute is indexed."""
 
+    name: str
     number: int
     column: str | None
     is_unique: bool
@@ -69,12 +64,12 @@ class _Leaf(NamedTuple):
 
 
 class _Indexed(NamedTuple):
-    """A top-level attribute: a leaf itself, or the leaves of its sub-attributes."""
+    """A top-level attribute, which is a leaf itself if it is simple, or has its sub-attributes as leaves."""
 
     name: str
     is_multi_valued: bool
-    leaf: _Leaf | None
-    subs: list[tuple[str, _Leaf]]
+    is_simple: bool
+    leaves: list[_Leaf]
 
 
 @cache
@@ -86,15 +81,14 @@ def _indexed(resource_type: ResourceType) -> list[tuple[str, list[_Indexed]]]:
 
 
 def _index(attribute: Attribute) -> _Indexed:
-    subs = [(sub.name, _leaf(sub)) for sub in attribute.sub_attributes if _is_searchable(sub)]
-    return _Indexed(
-        attribute.name, attribute.multi_valued, None if attribute.sub_attributes else _leaf(attribute), subs
-    )
+    leaves = attribute.sub_attributes or (attribute,)
+    searchable = [_leaf(leaf) for leaf in leaves if _is_searchable(leaf)]
+    return _Indexed(attribute.name, attribute.multi_valued, not attribute.sub_attributes, searchable)
 
 
 def _leaf(attribute: Attribute) -> _Leaf:
     key_of = key_function(attribute.type, attribute.case_exact)
-    return _Leaf(attribute.number, attribute.column, attribute.uniqueness != "none", key_of)
+    return _Leaf(attribute.name, attribute.number, attribute.column, attribute.uniqueness != "none", key_of)
 
 
 def _is_searchable(attribute: Attribute) -> bool:

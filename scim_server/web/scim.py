@@ -178,7 +178,7 @@ def _add_bulk(routes: Blueprint, bulk: Bulk, answers: Answers) -> None:
 
         def work(keep: Keep | None) -> Reply:
             within = (lambda body: keep(Reply(200, {}, body))) if keep else None
-            return Reply(200, {}, bulk.run(by, read_json(content), within))
+            return Reply(200, {}, bulk.run(by, content, within))
 
         return respond(once(answers, by, content, work))
 
