@@ -36,8 +36,9 @@ run: .venv/.run ## Set everything up and serve; the first start makes a token an
 test: .venv/.dev ## Set everything up and run the whole test suite.
 	$(BIN)/python -m pytest --cov
 
-bench: .venv/.dev ## Measure changes and answers of huge groups; prints ratios.
+bench: .venv/.dev ## Measure huge groups and Bulk; prints ratios.
 	$(BIN)/python -m benchmarks.members
+	$(BIN)/python -m benchmarks.bulk
 
 lint: .venv/.dev ## Check style, types and the arrows between the packages.
 	$(BIN)/ruff check .

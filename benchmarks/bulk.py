@@ -24,8 +24,14 @@ Rows = dict[str, list[tuple[Any, ...]]]
 
 def user(name: str) -> dict[str, Any]:
     """Return a user with everything that RFC 7643 section 8.3 shows, but for the password."""
-    address = {"streetAddress": "100 Universal City Plaza", "locality": "Hollywood", "region": "CA",
-               "postalCode": "91608", "country": "US", "formatted": "100 Universal City Plaza\nHollywood, CA 91608 US"}  # fmt: skip
+    address = {
+        "streetAddress": "100 Universal City Plaza",
+        "locality": "Hollywood",
+        "region": "CA",
+        "postalCode": "91608",
+        "country": "US",
+        "formatted": "100 Universal City Plaza\nHollywood, CA 91608 US",
+    }
     return {
         "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User", ENTERPRISE, ACCOUNT],
         "externalId": name,
@@ -130,7 +136,9 @@ def main() -> None:
         total = {name: sum(taken.cpu) for name, taken in times.items()}
         print("\nCPU of all rounds, checkpoints of the write-ahead log included:", end=" ")
         print(f"one Bulk is {total[mine] / total[raw]:.2f} x raw (at most 3),", end=" ")
-        print(f"{total[mine] / total[bare]:.2f} x raw without grams, {total[beside] / total[single]:.2f} x single POSTs")
+        print(
+            f"{total[mine] / total[bare]:.2f} x raw without grams, {total[beside] / total[single]:.2f} x single POSTs"
+        )
 
 
 if __name__ == "__main__":

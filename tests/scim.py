@@ -12,6 +12,7 @@ ACCOUNT_GROUP = "urn:ietf:params:scim:schemas:extension:account:2.0:Group"
 SERVICE = "urn:ietf:params:scim:schemas:extension:account:2.0:Service"
 ERROR = "urn:ietf:params:scim:api:messages:2.0:Error"
 PATCH_OP = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
+BULK_REQUEST = "urn:ietf:params:scim:api:messages:2.0:BulkRequest"
 LIST = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
 MEDIA_TYPE = "application/scim+json"
 

@@ -73,8 +73,18 @@ def folded(text: str) -> str:
 def read_json(body: bytes) -> Any:
     """Read a strict JSON text (RFC 8259) whose every string passes `check_text`.
 
-    Raises invalidSyntax for broken JSON, duplicate names, NaN, numbers out of range and more than
-    `JSON_DEPTH` levels; invalidValue for forbidden characters.
+    Raises what `parse_json` raises; invalidValue for forbidden characters.
+    """
+    value, is_doubtful = parse_json(body)
+    if is_doubtful:
+        check_strings(value)
+    return value
+
+
+def parse_json(body: bytes) -> tuple[Any, bool]:
+    """Read a strict JSON text, and tell whether its strings must still pass `check_strings`.
+
+    Raises invalidSyntax for broken JSON, duplicate names, NaN, numbers out of range and more than `JSON_DEPTH` levels.
     """
     try:
         text = body.decode("utf-8")
@@ -89,22 +99,22 @@ def read_json(body: bytes) -> Any:
             f"The body is not valid JSON: {error.msg} (line {error.lineno}, column {error.colno})."
         ) from None
     _check_depth(value)
-    if _DOUBTFUL_ESCAPE.search(text) or ((not text.isascii() or "\x7f" in text) and _DOUBTFUL_CHARACTER.search(text)):
-        _check_strings(value, "")
-    return value
+    has_controls = (not text.isascii() or "\x7f" in text) and _DOUBTFUL_CHARACTER.search(text)
+    return value, bool(_DOUBTFUL_ESCAPE.search(text) or has_controls)
 
 
-def _check_strings(value: Any, where: str) -> None:
+def check_strings(value: Any, where: str = "") -> None:
+    """Let every string in a JSON value pass `check_text`, and every member name `check_line`. Raises invalidValue."""
     if isinstance(value, str):
         check_text(value, where or "The body")
     elif isinstance(value, dict):
         for name, member in value.items():
             check_line(name, "A member name")
             short = name[:100]
-            _check_strings(member, f"{where}.{short}" if where else short)
+            check_strings(member, f"{where}.{short}" if where else short)
     elif isinstance(value, list):
         for index, element in enumerate(value):
-            _check_strings(element, f"{where}[{index}]")
+            check_strings(element, f"{where}[{index}]")
 
 
 def _check_depth(value: Any) -> None:

@@ -356,7 +356,10 @@ class Resources:
         if old == new:
             documents.touch(self.shared.database, [current.key], now)
         else:
-            rows, content = rows_of(self._definition(by), old), self._content(by, new, len(current.template))
+            rows, content = rows_of(self._definition(by), old), self._content(by, new)
+            if len(content.template) > max(RESOURCE_BYTES, len(current.template)):
+                # PATCH after PATCH, it could become too large to be sent as a whole again.
+                raise ScimError(413, f"The {self.name} would be larger than the limit ({RESOURCE_BYTES} bytes).")
             try:
                 documents.update(self.shared.database, current, now, rows, content)
             except documents.Taken as taken:
@@ -368,15 +371,12 @@ class Resources:
             return False
         return passwords.put(self.shared.database, key, draft.password_hash)
 
-    def _content(self, by: Principal, document: dict[str, Any], before: int = 0) -> documents.Content:
-        """Make what is written of a resource, which had ``before`` bytes until now."""
-        filled = template.build(document, self.slots)
-        if len(filled) > max(RESOURCE_BYTES, before):
-            # In a Bulk, or by PATCH after PATCH, it could become too large to be sent as a whole again.
-            raise ScimError(413, f"The {self.name} would be larger than the limit ({RESOURCE_BYTES} bytes).")
-        display = document.get("displayName")
+    def _content(self, by: Principal, document: dict[str, Any]) -> documents.Content:
         rows = rows_of(self._definition(by), document)
-        return documents.Content(filled, rows, display if isinstance(display, str) else None)
+        display = document.get("displayName")
+        return documents.Content(
+            template.build(document, self.slots), rows, display if isinstance(display, str) else None
+        )
 
     def _conflict(self, by: Principal, taken: documents.Taken) -> ScimError:
         path = next(a.path for a in self.resource_type.by_path.values() if a.number == taken.attribute)

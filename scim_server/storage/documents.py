@@ -175,9 +175,7 @@ def _stored(row: tuple[Any, ...]) -> Stored:
 
 
 def _add_values(database: Database, scope: int, values: Iterable[tuple[int, Iterable[ValueRow]]]) -> None:
-    rows = (
-        (key, attribute, element, scope, text) for key, rows in values for attribute, element, text in sorted(rows)
-    )
+    rows = ((key, attribute, element, scope, text) for key, rows in values for attribute, element, text in sorted(rows))
     database.run_many("INSERT INTO value (resource, attribute, element, scope, key) VALUES (?, ?, ?, ?, ?)", rows)
 
 

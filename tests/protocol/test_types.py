@@ -215,7 +215,7 @@ def moments(draw: st.DrawFn) -> tuple[str, tuple[datetime, Decimal]]:
 @given(moments(), moments())
 def test_keys_of_date_times_order_as_the_instants_do(one: Any, other: Any) -> None:
     (one_text, one_worth), (other_text, other_worth) = one, other
-    one_key, other_key = date_time_key(one_text), comparison_key("dateTime", False, other_text)
+    one_key, other_key = date_time_key(one_text), comparison_key("dateTime", False, read_date_time(other_text))
     assert (one_key < other_key) == (one_worth < other_worth)
     assert (one_key == other_key) == (one_worth == other_worth)
 

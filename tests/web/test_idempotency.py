@@ -16,10 +16,9 @@ from scim_server.idempotency import Answers
 from scim_server.resources.base import Resources
 from scim_server.storage.database import Database, Unavailable
 from tests.conftest import Caller
-from tests.scim import USER, assert_scim_error, create_group, create_user
+from tests.scim import BULK_REQUEST, USER, assert_scim_error, create_group, create_user
 from tests.server import Server
 
-BULK_REQUEST = "urn:ietf:params:scim:api:messages:2.0:BulkRequest"
 KEY = {"Idempotency-Key": "8e03978e-40d5-43dd-bc93-6894a57f9324"}
 
 

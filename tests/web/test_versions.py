@@ -1,10 +1,11 @@
+import os
 import threading
 
 import httpx2
 import pytest
 
 from tests.conftest import Caller
-from tests.scim import assert_scim_error, create_group, create_user
+from tests.scim import BULK_REQUEST, PATCH_OP, assert_scim_error, create, create_group, create_user
 
 
 def tag(response: httpx2.Response) -> str:
@@ -59,21 +60,55 @@ def test_the_version_of_a_user_follows_its_groups(http: httpx2.Client) -> None:
     assert http.get(f"Users/{made['id']}", headers={"If-None-Match": made["meta"]["version"]}).status_code == 200
 
 
-def test_of_many_writers_with_one_version_one_wins(caller: Caller) -> None:
-    made = create_user(caller.http)
-    headers = dict(caller.http.headers) | {"If-Match": made["meta"]["version"]}
+def write(http: httpx2.Client, how: str, path: str, name: str, attribute: str, version: str) -> int:
+    """Change one attribute under a version in one of the ways that there are; return the status."""
+    operations = {"schemas": [PATCH_OP], "Operations": [{"op": "replace", "path": attribute, "value": name}]}
+    headers = {"If-Match": version}
+    match how:
+        case "PUT":
+            return http.put(path, json={attribute: name}, headers=headers).status_code
+        case "PATCH":
+            return http.patch(path, json=operations, headers=headers).status_code
+        case _:
+            operation = {"method": "PATCH", "path": f"/{path}", "version": version, "data": operations}
+            answer = http.post("Bulk", json={"schemas": [BULK_REQUEST], "Operations": [operation]})
+            return int(answer.json()["Operations"][0]["status"])
+
+
+def test_of_32_writers_with_one_version_one_wins(caller: Caller) -> None:
+    """Race as often as ETAG_ROUNDS says, in each way that a version can be given, on each type."""
+    rounds = int(os.environ.get("ETAG_ROUNDS", "9"))
+    kinds = {
+        f"{endpoint}/{create(caller.http, endpoint, **{attribute: 'first'})['id']}": attribute
+        for endpoint, attribute in (("Users", "userName"), ("Groups", "displayName"), ("Services", "displayName"))
+    }
+    races = [(how, path) for how in ("PUT", "PATCH", "Bulk") for path in kinds]
+    version = ""
     statuses: list[int] = []
+    barrier = threading.Barrier(33)
 
-    def write(number: int) -> None:
-        url = f"{caller.http.base_url}Users/{made['id']}"
-        statuses.append(httpx2.put(url, json={"userName": f"u{number}"}, headers=headers).status_code)
+    def race(number: int) -> None:
+        with httpx2.Client(base_url=caller.http.base_url, headers=caller.http.headers, timeout=60) as http:
+            for turn in range(rounds):
+                how, path = races[turn % len(races)]
+                barrier.wait(60)
+                statuses.append(write(http, how, path, f"{turn} {number}", kinds[path], version))
+                barrier.wait(60)
 
-    threads = [threading.Thread(target=write, args=(number,)) for number in range(16)]
+    threads = [threading.Thread(target=race, args=(number,)) for number in range(32)]
     for thread in threads:
         thread.start()
+    for turn in range(rounds):
+        how, path = races[turn % len(races)]
+        version = tag(caller.http.get(path))
+        statuses.clear()
+        barrier.wait(60)
+        barrier.wait(60)
+        if sorted(statuses) != [200] + [412] * 31:
+            barrier.abort()
+        assert sorted(statuses) == [200] + [412] * 31, (turn, how, path)
     for thread in threads:
         thread.join()
-    assert sorted(statuses) == [200] + [412] * 15
 
 
 def test_of_many_creators_of_one_name_one_wins(caller: Caller) -> None:
