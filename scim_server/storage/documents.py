@@ -85,7 +85,7 @@ def on_page(
 
 def with_ids(database: Database, scope: int, ids: Iterable[str], parts: tuple[Part, ...] = ()) -> list[Stored]:
     """Return the resources with these ids in the scope, in any order. One statement."""
-    sql = f"{_select(parts)} WHERE r.id IN (SELECT value FROM json_each(?)) AND r.scope = ?"
+    sql = f"{_select(parts)} WHERE r.id IN (SELECT j.value FROM json_each(?) j) AND r.scope = ?"
     return [_stored(row) for row in database.rows(sql, (json.dumps(list(ids)), scope))]
 
 

@@ -28,6 +28,30 @@ def test_a_known_version_is_304_without_a_body(http: httpx2.Client) -> None:
     assert projected.status_code == 304
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "attribute"), [("Users", "userName"), ("Groups", "displayName"), ("Services", "displayName")]
+)
+def test_every_type_has_versions_on_every_method(http: httpx2.Client, endpoint: str, attribute: str) -> None:
+    made = create(http, endpoint, **{attribute: "first"})
+    path, stale = f"{endpoint}/{made['id']}", made["meta"]["version"]
+    assert http.get(path, headers={"If-None-Match": stale}).status_code == 304
+    changed = http.put(path, json={attribute: "second"}, headers={"If-Match": stale})
+    assert changed.status_code == 200
+    assert tag(changed) == changed.json()["meta"]["version"] != stale
+    body = {"schemas": [PATCH_OP], "Operations": [{"op": "replace", "path": attribute, "value": "third"}]}
+    for method, sent in (("PUT", {attribute: "third"}), ("PATCH", body), ("DELETE", None)):
+        assert_scim_error(http.request(method, path, json=sent, headers={"If-Match": stale}), 412)
+        assert_scim_error(http.request(method, path, json=sent, headers={"If-Match": f'"x", {stale}'}), 412)
+    current = http.get(path, headers={"If-None-Match": stale})
+    assert current.json() == changed.json()
+    for match in (f'"x", {tag(current)}', "*"):
+        patched = http.patch(path, json=body, headers={"If-Match": match})
+        assert patched.status_code == 200
+    assert http.delete(path, headers={"If-Match": tag(patched)}).status_code == 204
+    for method, sent in (("PUT", {attribute: "x"}), ("PATCH", body), ("DELETE", None)):
+        assert_scim_error(http.request(method, path, json=sent, headers={"If-Match": "*"}), 404)
+
+
 @pytest.mark.parametrize("method", ["PUT", "DELETE"])
 def test_a_stale_version_is_412_and_nothing_changes(http: httpx2.Client, method: str) -> None:
     made = create_user(http)
