@@ -4,56 +4,20 @@ All that can be read, checked and hashed without the database is done first. The
 transaction, each whole or not at all: creates of one type by the number, whatever else behind a savepoint.
 """
 
-import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
 import orjson
 
 from scim_server.protocol import bulk
-from scim_server.protocol.errors import ScimError, invalid_syntax, too_large
-from scim_server.protocol.text import check_strings, parse_json
-from scim_server.protocol.validation import by_name
-from scim_server.resources.base import Resources, new_id
-from scim_server.resources.references import Circular
+from scim_server.protocol.errors import ScimError
+from scim_server.protocol.text import parse_json
+from scim_server.resources.base import Resources
 from scim_server.resources.shared import Shared
+from scim_server.resources.steps import Reading, Step, refusing
 from scim_server.resources.values import New, Patch, Whole
-from scim_server.tokens import Principal, scope_prefix
-
-_SHOWN = 16
-"""Characters that a result repeats of a method that is none."""
-
-
-@dataclass(slots=True)
-class _Step:
-    """One operation on its way."""
-
-    method: str | None = None
-    bulk_id: str | None = None
-    of_type: Resources | None = None
-    id: str | None = None
-    data: Any = None
-    if_match: str | None = None
-    needs: set[int] = field(default_factory=set)
-    """The numbers of the operations that create what this one names."""
-    follows: set[int] = field(default_factory=set)
-    """The number of the operation before it on the same resource."""
-    made: New | Whole | Patch | None = None
-    status: int = 0
-    """0 until it has been tried."""
-    refusal: ScimError | None = None
-
-    def refuse(self, error: ScimError) -> None:
-        # A group that would contain itself is wrong by itself elsewhere; here operations contradict one another.
-        self.refusal = ScimError(409, error.detail) if isinstance(error, Circular) else error
-
-    @property
-    def names_rows(self) -> bool:
-        """Tell whether a resource to be created points to others that must be there before it."""
-        return isinstance(self.made, New) and any(self.made.draft.references.values())
+from scim_server.tokens import Principal
 
 
 class Bulk:
@@ -71,7 +35,7 @@ class Bulk:
         """
         body, is_doubtful = parse_json(content)
         operations, most = bulk.read_request(body, self.shared.settings.bulk_max_operations)
-        steps = self._read(by, operations, len(content), is_doubtful=is_doubtful)
+        steps = Reading(by, self.by_endpoint).read(operations, len(content), is_doubtful=is_doubtful)
         order = bulk.in_order([step.needs | step.follows for step in steps])
         with self.shared.database.transaction():
             _Writing(self.shared, by, steps, most).do(order)
@@ -80,93 +44,7 @@ class Bulk:
                 keep(answer)
         return answer
 
-    def _read(self, by: Principal, operations: Sequence[Any], size: int, *, is_doubtful: bool) -> list[_Step]:
-        """Make everything that can be made before a lock is taken. Passwords are hashed here."""
-        steps = [_Step() for _ in operations]
-        creators: dict[str, int] = {}
-        named: list[Mapping[str, Any]] = []
-        for number, (step, operation) in enumerate(zip(steps, operations, strict=True)):
-            named.append({})
-            with _refusing(step):
-                if is_doubtful:
-                    check_strings(operation)
-                named[number] = self._read_envelope(step, operation)
-                if step.method == "POST" and step.bulk_id:
-                    if step.bulk_id in creators:
-                        raise invalid_syntax("The bulkId is that of an operation before.")
-                    creators[step.bulk_id] = number
-                    step.id = new_id()
-        ids = {bulk_id: id for bulk_id, number in creators.items() if (id := steps[number].id)}
-        for number, (step, members) in enumerate(zip(steps, named, strict=True)):
-            if not step.refusal:
-                with _refusing(step):
-                    self._read_target(by, step, members, ids, creators)
-                    if step.of_type and size > step.of_type.body_limit:
-                        _check_size(step.data, step.of_type.body_limit)
-                    step.needs.discard(number)
-                    self._prepare(by, step)
-        last: dict[str | None, int] = {}
-        for number, step in enumerate(steps):
-            if step.method != "POST":
-                step.follows = {last[step.id]} if step.id in last else set()
-                last[step.id] = number
-        return steps
-
-    def _read_envelope(self, step: _Step, operation: Any) -> dict[str, Any]:
-        if not isinstance(operation, dict):
-            raise invalid_syntax("An operation must be an object.")
-        members = by_name(operation, "The operation")
-        if str(members.get("method")).upper() != "POST":
-            self._locate(step, members)
-        step.bulk_id = bulk_id if isinstance(bulk_id := members.get("bulkid"), str) else None
-        step.method = method[:_SHOWN] if isinstance(method := members.get("method"), str) else None
-        step.method = bulk.read_method(members)
-        bulk.read_bulk_id(members, step.method)
-        return members
-
-    def _locate(self, step: _Step, members: Mapping[str, Any]) -> None:
-        """Find out which resource an operation is about, as far as can be told whatever else is wrong."""
-        try:
-            endpoint, step.id = bulk.read_target(members, "PUT")
-        except ScimError:
-            return
-        step.of_type = self.by_endpoint.get(endpoint)
-
-    def _read_target(
-        self,
-        by: Principal,
-        step: _Step,
-        members: Mapping[str, Any],
-        ids: Mapping[str, str],
-        creators: Mapping[str, int],
-    ) -> None:
-        """Find out what an operation is about, and put ids in the place of bulkIds."""
-        assert step.method
-        endpoint, named = bulk.read_target(members, step.method)
-        step.of_type = self.by_endpoint.get(endpoint)
-        if step.of_type is None:
-            raise ScimError(404, "The path names no endpoint of a resource type.")
-        if named is not None:
-            step.id, bulk_id = bulk.resolved(named, ids)
-            step.needs |= {creators[bulk_id]} if bulk_id else set()
-        by.check(f"{scope_prefix(step.of_type.resource_type)}:write")
-        step.if_match = bulk.read_version(members)
-        step.data = bulk.read_data(members, step.method)
-        step.needs |= {creators[name] for name in bulk.resolve(step.data or {}, ids)}
-
-    def _prepare(self, by: Principal, step: _Step) -> None:
-        """Validate what an operation writes, as the single request would."""
-        assert step.of_type
-        assert step.id
-        match step.method:
-            case "POST":
-                step.made = step.of_type.new(by, step.of_type.draft(by, step.data), step.id)
-            case "PUT":
-                step.made = step.of_type.draft(by, step.data, step.id)
-            case "PATCH":
-                step.made = step.of_type.draft_patch(by, step.data, step.id)
-
-    def _answer(self, by: Principal, steps: Sequence[_Step]) -> bytes:
+    def _answer(self, by: Principal, steps: Sequence[Step]) -> bytes:
         versions: dict[str, str] = {}
         for of_type in self.by_endpoint.values():
             if ids := [s.id for s in steps if s.of_type is of_type and s.status and not s.refusal and s.id]:
@@ -175,7 +53,7 @@ class Bulk:
         results = [self._result(step, versions, never) for step in steps if step.status]
         return orjson.dumps({"schemas": [bulk.BULK_RESPONSE], "Operations": results})
 
-    def _result(self, step: _Step, versions: Mapping[str, str], never: Collection[str | None]) -> dict[str, Any]:
+    def _result(self, step: Step, versions: Mapping[str, str], never: Collection[str | None]) -> dict[str, Any]:
         result: dict[str, Any] = {}
         if step.of_type and step.id and step.id not in never:
             result["location"] = self.shared.location(step.of_type.resource_type, quote(step.id, safe=""))
@@ -191,31 +69,16 @@ class Bulk:
         return result
 
 
-def _check_size(data: Any, limit: int) -> None:
-    """Refuse what would be too large for a request of its own. Raises 413."""
-    if len(json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()) > limit:
-        raise too_large("the limit", limit)
-
-
-@contextmanager
-def _refusing(step: _Step) -> Iterator[None]:
-    """Let what an operation is refused with stand in its result."""
-    try:
-        yield
-    except ScimError as error:
-        step.refuse(error)
-
-
 class _Writing:
     """The writing of one Bulk, within one transaction."""
 
-    def __init__(self, shared: Shared, by: Principal, steps: Sequence[_Step], most: int | None) -> None:
+    def __init__(self, shared: Shared, by: Principal, steps: Sequence[Step], most: int | None) -> None:
         self.shared = shared
         self.by = by
         self.steps = steps
         self.most = most
         self.refused = 0
-        self.batch: list[_Step] = []
+        self.batch: list[Step] = []
 
     def do(self, order: Iterable[Sequence[int]]) -> None:
         """Do the operations in an order of `bulk.in_order`, until too many were refused."""
@@ -259,16 +122,16 @@ class _Writing:
                 step.refuse(refusal)
             self._finish(step, 201)
 
-    def _do_one(self, step: _Step) -> None:
+    def _do_one(self, step: Step) -> None:
         status = 0
         if not step.refusal:
-            with _refusing(step):
+            with refusing(step):
                 self._check_needs(step)
                 with self.shared.database.savepoint():
                     status = self._write(step)
         self._finish(step, status)
 
-    def _check_needs(self, step: _Step) -> None:
+    def _check_needs(self, step: Step) -> None:
         failed = [number for number in sorted(step.needs) if self.steps[number].refusal]
         if failed:
             raise ScimError(409, f"Operation {failed[0] + 1}, which creates what this one refers to, failed.")
@@ -287,15 +150,15 @@ class _Writing:
         for step in steps:
             self._finish(step, 201)
 
-    def _write_in_circle(self, step: _Step) -> None:
+    def _write_in_circle(self, step: Step) -> None:
         if not step.refusal:
-            with _refusing(step):
+            with refusing(step):
                 self._check_needs(step)
                 self._write(step)
         if step.refusal:
             raise _CircleFailed
 
-    def _write(self, step: _Step) -> int:
+    def _write(self, step: Step) -> int:
         """Do one operation and return the status of its success."""
         assert step.of_type
         assert step.id
@@ -315,7 +178,7 @@ class _Writing:
                 step.of_type.remove(self.by, step.id, step.if_match)
                 return 204
 
-    def _finish(self, step: _Step, status: int) -> None:
+    def _finish(self, step: Step, status: int) -> None:
         step.status = step.refusal.status if step.refusal else status
         self.refused += step.refusal is not None
 
@@ -324,7 +187,7 @@ class _CircleFailed(Exception):
     """One of several operations that refer to one another failed."""
 
 
-def _by_rows(steps: Sequence[_Step]) -> list[_Step]:
+def _by_rows(steps: Sequence[Step]) -> list[Step]:
     """Return the operations of a circle so that those that must be there come before what points to them.
 
     Only what a document says of others may come before them. Raises _CircleFailed when nothing can be first.

@@ -1,0 +1,161 @@
+"""What is each operation of a Bulk about, as far as can be said before a lock is taken? (RFC 7644 section 3.7)"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from scim_server.protocol import bulk
+from scim_server.protocol.errors import ScimError, invalid_syntax, too_large
+from scim_server.protocol.text import check_strings
+from scim_server.protocol.validation import by_name
+from scim_server.resources.base import Resources, new_id
+from scim_server.resources.references import Circular
+from scim_server.resources.values import New, Patch, Whole
+from scim_server.tokens import Principal, scope_prefix
+
+_SHOWN = 16
+"""Characters that a result repeats of a method that is none."""
+
+
+@dataclass(slots=True)
+class Step:
+    """One operation on its way."""
+
+    method: str | None = None
+    bulk_id: str | None = None
+    of_type: Resources | None = None
+    id: str | None = None
+    data: Any = None
+    if_match: str | None = None
+    needs: set[int] = field(default_factory=set)
+    """The numbers of the operations that create what this one names."""
+    follows: set[int] = field(default_factory=set)
+    """The number of the operation before it on the same resource."""
+    made: New | Whole | Patch | None = None
+    status: int = 0
+    """0 until it has been tried."""
+    refusal: ScimError | None = None
+
+    def refuse(self, error: ScimError) -> None:
+        # A group that would contain itself is wrong by itself elsewhere; here operations contradict one another.
+        self.refusal = ScimError(409, error.detail) if isinstance(error, Circular) else error
+
+    @property
+    def names_rows(self) -> bool:
+        """Tell whether a resource to be created points to others that must be there before it."""
+        return isinstance(self.made, New) and any(self.made.draft.references.values())
+
+
+@contextmanager
+def refusing(step: Step) -> Iterator[None]:
+    """Let what an operation is refused with stand in its result."""
+    try:
+        yield
+    except ScimError as error:
+        step.refuse(error)
+
+
+class Reading:
+    """The reading of one Bulk for a caller, with ``kinds`` of resources by their endpoints.
+
+    Operations are validated as single requests are, and their passwords hashed.
+    """
+
+    def __init__(self, by: Principal, kinds: Mapping[str, Resources]) -> None:
+        self.by = by
+        self.kinds = kinds
+        self.creators: dict[str, int] = {}
+        """The numbers of the operations that create what a bulkId names."""
+        self.ids: dict[str, str] = {}
+        """The ids that will have what bulkIds name."""
+
+    def read(self, operations: Sequence[Any], size: int, *, is_doubtful: bool) -> list[Step]:
+        """Return a step for each operation; the request has ``size`` bytes, and its strings may be doubtful."""
+        steps = [Step() for _ in operations]
+        named: list[Mapping[str, Any]] = []
+        for number, (step, operation) in enumerate(zip(steps, operations, strict=True)):
+            named.append({})
+            with refusing(step):
+                if is_doubtful:
+                    check_strings(operation)
+                named[number] = self._read_envelope(number, step, operation)
+        for number, (step, members) in enumerate(zip(steps, named, strict=True)):
+            if not step.refusal:
+                with refusing(step):
+                    self._read_target(step, members)
+                    self._prepare(step, size)
+            step.needs.discard(number)
+        _keep_order(steps)
+        return steps
+
+    def _read_envelope(self, number: int, step: Step, operation: Any) -> dict[str, Any]:
+        """Read what the operations that refer to this one must know."""
+        if not isinstance(operation, dict):
+            raise invalid_syntax("An operation must be an object.")
+        members = by_name(operation, "The operation")
+        if str(members.get("method")).upper() != "POST":
+            self._locate(step, members)
+        step.bulk_id = bulk_id if isinstance(bulk_id := members.get("bulkid"), str) else None
+        step.method = method[:_SHOWN] if isinstance(method := members.get("method"), str) else None
+        step.method = bulk.read_method(members)
+        bulk_id = bulk.read_bulk_id(members, step.method)
+        if step.method == "POST" and bulk_id:
+            if bulk_id in self.creators:
+                raise invalid_syntax("The bulkId is that of an operation before.")
+            step.id = new_id()
+            self.creators[bulk_id], self.ids[bulk_id] = number, step.id
+        return members
+
+    def _locate(self, step: Step, members: Mapping[str, Any]) -> None:
+        """Find out which resource an operation is about, whatever else is wrong with it."""
+        try:
+            endpoint, step.id = bulk.read_target(members, "PUT")
+        except ScimError:
+            return
+        step.of_type = self.kinds.get(endpoint)
+
+    def _read_target(self, step: Step, members: Mapping[str, Any]) -> None:
+        """Find out what an operation is about, and put ids in the place of bulkIds."""
+        assert step.method
+        endpoint, named = bulk.read_target(members, step.method)
+        step.of_type = self.kinds.get(endpoint)
+        if step.of_type is None:
+            raise ScimError(404, "The path names no endpoint of a resource type.")
+        if named is not None:
+            step.id, bulk_id = bulk.resolved(named, self.ids)
+            step.needs |= {self.creators[bulk_id]} if bulk_id else set()
+        self.by.check(f"{scope_prefix(step.of_type.resource_type)}:write")
+        step.if_match = bulk.read_version(members)
+        step.data = bulk.read_data(members, step.method)
+        step.needs |= {self.creators[name] for name in bulk.resolve(step.data or {}, self.ids)}
+
+    def _prepare(self, step: Step, size: int) -> None:
+        """Validate what an operation writes, as the single request would."""
+        assert step.of_type
+        assert step.id
+        if size > step.of_type.body_limit:
+            _check_size(step.data, step.of_type.body_limit)
+        match step.method:
+            case "POST":
+                step.made = step.of_type.new(self.by, step.of_type.draft(self.by, step.data), step.id)
+            case "PUT":
+                step.made = step.of_type.draft(self.by, step.data, step.id)
+            case "PATCH":
+                step.made = step.of_type.draft_patch(self.by, step.data, step.id)
+
+
+def _keep_order(steps: Sequence[Step]) -> None:
+    """Let operations on one resource follow one another, also when one of them has to wait."""
+    last: dict[str, int] = {}
+    for number, step in enumerate(steps):
+        if step.method != "POST" and step.id:
+            step.follows = {last[step.id]} if step.id in last else set()
+            last[step.id] = number
+
+
+def _check_size(data: Any, limit: int) -> None:
+    """Refuse what would be too large for a request of its own. Raises 413."""
+    if len(json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()) > limit:
+        raise too_large("the limit", limit)
