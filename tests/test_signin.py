@@ -8,6 +8,7 @@ from argon2 import PasswordHasher
 from scim_server import tenants
 from scim_server.resources.users import ACCOUNT, Users
 from scim_server.signin import WRONG, SignIn, sign_in
+from scim_server.storage import passwords
 from tests.storage.conftest import House, house
 
 __all__ = ["house"]
@@ -82,3 +83,12 @@ def test_names_that_agree_in_their_first_200_characters_are_kept_apart(house: Ho
     assert attempt(house, "n" * 200 + "b", PASSWORD + "b") == SignIn(second, None)
     assert attempt(house, "n" * 200 + "a", PASSWORD + "b") == SignIn(None, WRONG)
     assert attempt(house, "n" * 200, PASSWORD + "a") == SignIn(None, WRONG)
+
+
+def test_a_hash_is_found_in_its_own_tenant_only(house: House) -> None:
+    id = account(house, "bjensen", password=PASSWORD)
+    other = tenants.create(house.database, "other", "Other Company")
+    users = house.resources["User"]
+    assert passwords.get(house.database, users.tenant_scope(house.by.tenant), id)
+    assert passwords.get(house.database, users.tenant_scope(other), id) is None
+    assert passwords.get(house.database, house.resources["Group"].tenant_scope(house.by.tenant), id) is None

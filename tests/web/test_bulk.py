@@ -1376,3 +1376,12 @@ def test_a_path_with_a_query_is_malformed(http: httpx2.Client, path: str) -> Non
     (result,) = bulk(http, asked)
     assert_refused(result, 400, "invalidSyntax")
     assert names_in(http) == []
+
+
+def test_what_was_refused_has_no_version(http: httpx2.Client) -> None:
+    user = create_user(http, "u")
+    path = f"/Users/{user['id']}"
+    results = bulk(http, retitle(path), retitle(path, "other", version=user["meta"]["version"]))
+    assert statuses(results) == ["200", "412"]
+    assert "version" in results[0]
+    assert "version" not in results[1]

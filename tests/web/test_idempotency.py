@@ -13,6 +13,7 @@ from flask.testing import FlaskClient
 from scim_server import clock, config
 from scim_server.app import create_app
 from scim_server.idempotency import Answers
+from scim_server.protocol.errors import ScimError
 from scim_server.resources.base import Resources
 from scim_server.storage.database import Database, Unavailable
 from tests.conftest import Caller
@@ -182,6 +183,21 @@ def test_of_the_request_only_digests_are_kept(http: httpx2.Client, server: Serve
         assert key.encode() not in path.read_bytes()
 
 
+def test_every_part_of_a_request_identifies_it(database: Database) -> None:
+    parts = {"credential": "c", "method": "POST", "path": "/Users", "key": "k", "content": b"{}"}
+    first = Answers(database, b"s" * 32).request(**parts)
+    others = [
+        Answers(database, b"s" * 32).request(**parts | {part: value + value[:1]}) for part, value in parts.items()
+    ]
+    names = [first.name, *(other.name for other in others[:4])]
+    assert len(set(names)) == 5
+    assert others[4].name == first.name
+    assert others[4].digest != first.digest
+    keyed = Answers(database, b"t" * 32).request(**parts)
+    assert keyed.name != first.name
+    assert keyed.digest != first.digest
+
+
 @pytest.fixture
 def client(server: Server, caller: Caller) -> FlaskClient:
     """The application in this process, so that it can be made to fail."""
@@ -199,7 +215,7 @@ def test_a_failure_of_the_server_is_not_kept(
 
         return fail
 
-    for error, status in ((Unavailable("locked"), 503), (ValueError("a bug"), 500)):
+    for error, status in ((Unavailable("locked"), 503), (ValueError("a bug"), 500), (ScimError(503, "later"), 503)):
         with monkeypatch.context() as patch:
             patch.setattr(Resources, "insert", failing(error))
             assert client.post("/scim/v2/Users", json={"userName": "bjensen"}, headers=KEY).status_code == status
