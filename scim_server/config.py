@@ -147,7 +147,7 @@ class _Environment(Schema):
     public_discovery = _Switch(load_default=True)
     patch_answer_members = _Number(0, GROUP_MEMBERS, load_default=100)
     bulk_max_operations = _Number(1, 10_000, load_default=300)
-    bulk_max_payload = _Number(1024, 64 * 1024 * 1024, load_default=4 * 1024 * 1024)
+    bulk_max_payload = _Number(1024, 16 * 1024 * 1024, load_default=4 * 1024 * 1024)
     password_min_length = _Number(1, 128, load_default=8)
     log_level = _Text(_check_level, load_default="info")
     secret_key = _Text(_check_key, load_default=None)

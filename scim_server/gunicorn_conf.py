@@ -1,6 +1,5 @@
 """How does gunicorn serve the application? Used by ``scim-server serve`` and the root ``gunicorn.conf.py``."""
 
-import gc
 import sys
 
 from scim_server.config import ConfigError, read_settings
@@ -26,10 +25,3 @@ control_socket_disable = True
 accesslog = "-" if _settings.log_level in ("debug", "info") else None
 access_log_format = '%(t)s %(h)s "%(m)s %(U)s" %(s)s %(B)s %(D)s'
 loglevel = _settings.log_level
-
-
-def post_worker_init(_: object) -> None:
-    """Leave what serves every request out of garbage collection, and collect less often: requests make no cycles."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 20)

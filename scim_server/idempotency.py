@@ -14,6 +14,7 @@ from typing import IO
 
 from scim_server import clock
 from scim_server.protocol.errors import ScimError
+from scim_server.protocol.limits import ANSWER_BYTES
 from scim_server.storage.database import Database
 
 _KEPT = timedelta(hours=24)
@@ -82,9 +83,15 @@ class Answers:
         else:
             content = body.read()
             body.seek(0)
+        if len(content) > ANSWER_BYTES:
+            raise ScimError(
+                413,
+                f"With an Idempotency-Key the answer may have at most {ANSWER_BYTES} bytes; excludedAttributes makes it"
+                " smaller.",
+            )
         self._database.run("DELETE FROM answer WHERE at < ?", (clock.now(-_KEPT),))
         self._database.run(
-            "INSERT INTO answer (name, digest, at, status, headers, body) VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO answer (name, digest, at, status, headers, body) VALUES (?, ?, ?, ?, ?, ?)",
             (request.name, request.digest, clock.now(), reply.status, json.dumps(dict(reply.headers)), content),
         )
 

@@ -11,6 +11,8 @@ from scim_server.resources.users import Users, account_status
 from scim_server.storage import passwords as kept
 from scim_server.tenants import Tenant
 
+_LONGEST = 1024
+"""Characters of a userName; who has more cannot sign in."""
 WRONG = "wrong"
 """There is no such account, or it has another password or none."""
 
@@ -28,7 +30,9 @@ class SignIn:
 
 def sign_in(users: Users, tenant: Tenant, user_name: str, password: str) -> SignIn:
     """Compare a password, then look at ``active`` and the validity window. One argon2 verification, whatever comes."""
-    account = kept.account(users.shared.database, users.tenant_scope(tenant), folded(user_name))
+    # Text that is no Unicode names nobody, but is compared like any other.
+    name = folded(user_name.encode(errors="replace").decode()) if len(user_name) <= _LONGEST else ""
+    account = kept.account(users.shared.database, users.tenant_scope(tenant), name)
     is_right = passwords.is_right(password, account.hash if account else None)
     if account is None or not is_right:
         return SignIn(None, WRONG)

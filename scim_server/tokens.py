@@ -22,7 +22,7 @@ from scim_server.protocol.registry import Registry
 from scim_server.protocol.schema import ResourceType
 from scim_server.protocol.text import check_line, folded
 from scim_server.storage import documents, passwords
-from scim_server.storage.database import Database, Unavailable
+from scim_server.storage.database import Busy, Database, Unavailable
 from scim_server.storage.keys import scope_of
 from scim_server.storage.models import Token as Row
 from scim_server.tenants import Tenant
@@ -126,6 +126,7 @@ def create(
 
 
 def _user_id(database: Database, tenant: Tenant, named: str) -> str:
+    check_line(named, "The user")
     scope = scope_of(tenant.number, database.type_numbers(["User"])["User"])
     if documents.get(database, scope, named):
         return named
@@ -179,13 +180,18 @@ class Authenticator:
         self._lock = threading.Lock()
 
     def principal(self, token: str) -> Principal | None:
-        """Return who presents a token, or None when it is malformed, unknown, expired or revoked."""
+        """Return who presents a token, or None when it is malformed, unknown, expired or revoked.
+
+        That of a user is good as long as the user exists and is not disabled.
+        """
         match = _SHAPE.fullmatch(token)
         if not match or _checksum(match[1]) != match[3]:
             return None
         row = self._database.row(
             "SELECT k.digest, k.scopes, k.expires, k.revoked, k.user_id, t.number, t.name, t.company_name, t.time_zone,"
-            " t.language, t.policies FROM token k JOIN tenant t ON t.number = k.tenant WHERE k.id = ?",
+            " t.language, t.policies FROM token k JOIN tenant t ON t.number = k.tenant"
+            " LEFT JOIN resource r ON r.id = k.user_id WHERE k.id = ?"
+            " AND (k.user_id IS NULL OR (r.id IS NOT NULL AND coalesce(r.active, '') <> 'false'))",
             (match[2],),
         )
         now = clock.now()
@@ -206,21 +212,22 @@ class Authenticator:
             if due:
                 self._flush_at = time.monotonic() + _FLUSH_SECONDS
         if due:
-            self.flush()
+            self.flush(waits=False)
 
-    def flush(self) -> None:
-        """Write the noted times of use; a failure is only logged."""
+    def flush(self, *, waits: bool = True) -> None:
+        """Write the noted times of use, now or, when it does not wait and another one writes, later."""
         with self._lock:
             used, self._used = self._used, {}
         if not used:
             return
         try:
-            with self._database.transaction():
+            with self._database.transaction(waits=waits):
                 self._database.run_many(
                     "UPDATE token SET last_used = max(coalesce(last_used, ''), ?) WHERE id = ?",
                     [(at, id) for id, at in used.items()],
                 )
-        except Unavailable:
+        except Unavailable as error:
             with self._lock:
                 self._used = used | self._used
-            log.warning("the times of last use could not be written; they are kept for later")
+            if not isinstance(error, Busy):
+                log.warning("the times of last use could not be written; they are kept for later")

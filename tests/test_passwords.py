@@ -1,5 +1,8 @@
 """Passwords: how they are hashed, and how long it takes to say no."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from argon2 import PasswordHasher, extract_parameters
 from argon2.low_level import Type
@@ -42,3 +45,23 @@ def test_a_known_hash_is_kept_while_it_is_of_this_password_and_as_strong_as_new_
     renewed = passwords.hash_of("t1meMa$heen", weak)
     assert renewed != weak
     assert passwords.is_right("t1meMa$heen", renewed)
+
+
+@pytest.mark.parametrize("password", ["t1meMa$heen", "another one"])
+def test_comparing_with_a_known_hash_costs_the_same_whatever_it_tells(
+    monkeypatch: pytest.MonkeyPatch, password: str
+) -> None:
+    known = passwords.hash_of("t1meMa$heen")
+    done: list[str] = []
+
+    def counted(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        def count(*arguments: object) -> Any:
+            done.append(name)
+            return work(*arguments)
+
+        return count
+
+    for name in ("hash", "verify"):
+        monkeypatch.setattr(PasswordHasher, name, counted(name, getattr(PasswordHasher, name)))
+    passwords.hash_of(password, known)
+    assert done == ["hash", "verify"]

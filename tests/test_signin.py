@@ -92,3 +92,18 @@ def test_a_hash_is_found_in_its_own_tenant_only(house: House) -> None:
     assert passwords.get(house.database, users.tenant_scope(house.by.tenant), id)
     assert passwords.get(house.database, users.tenant_scope(other), id) is None
     assert passwords.get(house.database, house.resources["Group"].tenant_scope(house.by.tenant), id) is None
+
+
+@pytest.mark.parametrize("text", ["\ud800", "x" * 100_000, "e\u0301" * 50_000, "a" + "\u0300\u0316" * 50_000])
+def test_text_that_is_no_name_or_password_is_verified_once_too(house: House, verified: list[str], text: str) -> None:
+    account(house, "bjensen", password=PASSWORD)
+    assert attempt(house, text) == SignIn(None, WRONG)
+    assert attempt(house, "bjensen", text) == SignIn(None, WRONG)
+    assert len(verified) == 2
+
+
+def test_a_damaged_hash_is_nobodys(house: House, verified: list[str]) -> None:
+    account(house, "bjensen", password=PASSWORD)
+    house.database.run("UPDATE password SET hash = 'damaged'")
+    assert attempt(house, "bjensen") == SignIn(None, WRONG)
+    assert verified[-1].startswith("$argon2id$")

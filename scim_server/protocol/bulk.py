@@ -17,7 +17,8 @@ _MARK = "bulkId:"
 # Where a string may name a resource that another operation creates: as a whole; at the end of a URI; in a filter.
 _WHOLE = re.compile(r"()bulkId:(.*)()", re.DOTALL)
 _URI = re.compile(r"(.*/)bulkId:([^/]*)(/?)", re.DOTALL)
-_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+# The last quote may be missing, so that each character is looked at once.
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 
 
 def read_request(body: Any, most: int) -> tuple[list[Any], int | None]:
@@ -111,11 +112,20 @@ def resolve(data: Any, ids: Mapping[str, str]) -> set[str]:
         for key, value in container.items() if type(container) is dict else enumerate(container):
             kind = type(value)
             if kind is str:
-                if _MARK in value:
+                if _MARK in value and not _is_secret(container, key):
                     container[key] = _resolve(key, value, ids, names)
             elif kind is dict or kind is list:
                 waiting.append(value)
     return names
+
+
+def _is_secret(container: Any, key: str | int) -> bool:
+    """Tell whether a value is a password, which is no reference, whatever it begins with."""
+    if not isinstance(container, dict):
+        return False
+    path = next((value for name, value in container.items() if name.lower() == "path"), None)
+    of_password = isinstance(path, str) and path.strip().lower().rpartition(":")[2] == "password"
+    return str(key).lower() == "password" or (str(key).lower() == "value" and of_password)
 
 
 def _resolve(key: str | int, text: str, ids: Mapping[str, str], names: set[str]) -> str:
@@ -145,7 +155,7 @@ def _replaced(text: str, ids: Mapping[str, str], names: set[str], *patterns: re.
         return text
     before, name, after = found.groups()
     if name not in ids:
-        raise invalid_value(f"No operation creates a resource with the bulkId {name[:64]!a}.")
+        raise invalid_value("No operation creates a resource with the bulkId that is named here.")
     names.add(name)
     return f"{before}{ids[name]}{after}"
 

@@ -7,6 +7,8 @@ MAX_RESULTS = 1_000
 """Resources in one page (RFC 7644 section 3.4.2.4); a larger ``count`` is served as this."""
 DEFAULT_COUNT = 100
 """Resources in one page when the client names no ``count``."""
+BULK_SECONDS = 10
+"""How long a Bulk may keep other writers waiting; what is left of it then is refused."""
 PATCH_OPERATIONS = 1_000
 """Operations in one PATCH."""
 PATCH_PATHS = 256 * 1024
@@ -16,6 +18,8 @@ PATCH_COMPARISONS = 1_000_000
 RESOURCE_BYTES = 1024 * 1024
 GROUP_BYTES = 32 * 1024 * 1024
 """Body of a Group: 100,000 echoed members are 17 MiB."""
+ANSWER_BYTES = 4 * 1024 * 1024
+"""An answer that is kept for a repeated request."""
 GROUP_MEMBERS = 100_000
 """Members in one request."""
 JSON_DEPTH = 32

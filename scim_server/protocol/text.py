@@ -15,7 +15,7 @@ _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _CONTAINERS = (dict, list)
 _LINE = re.compile("[\t\n\r]")
 # What a JSON text must contain if one of its strings has a forbidden character, or a member name a line break.
-_DOUBTFUL_ESCAPE = re.compile(r"""\\(?:[bf]|u00[0-9]|u[dD][89a-fA-F]|[nrt](?:[^"\\]|\\.)*"\s*:)""", re.DOTALL)
+_DOUBTFUL_ESCAPE = re.compile(r"\\(?:[bfnrt]|u00[0-9]|u[dD][89a-fA-F])")
 _DOUBTFUL_CHARACTER = re.compile("[\x7f-\x9f]")
 # Format characters, separators of lines and paragraphs, private and unassigned code points.
 _INVISIBLE = {"Cf", "Zl", "Zp", "Co", "Cn"}

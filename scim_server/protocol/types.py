@@ -13,9 +13,12 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from unicodedata import combining
 
 from scim_server.protocol.text import folded
 
+MOST_MARKS = 30
+"""Combining characters in a row."""
 _INTEGER_LIMIT = 2**63
 _DATE_TIME = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,30}))?(?:(Z)|([+-])(\d\d):(\d\d))?", re.ASCII
@@ -36,7 +39,19 @@ def read_string(value: Any) -> str:
     """Read a string (section 2.3.1)."""
     if not isinstance(value, str):
         raise ValueError(f"must be a string, not {_kind(value)}")
+    if len(value) > MOST_MARKS and not value.isascii() and _is_stacked(value):
+        raise ValueError(f"must not have more than {MOST_MARKS} combining characters in a row")
     return value
+
+
+def _is_stacked(text: str) -> bool:
+    """Tell whether a text is not stream-safe (UAX 15 section 13): bringing its marks into order would take long."""
+    row = 0
+    for char in text:
+        row = row + 1 if combining(char) else 0
+        if row > MOST_MARKS:
+            return True
+    return False
 
 
 def read_boolean(value: Any) -> bool:

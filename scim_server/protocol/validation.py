@@ -14,7 +14,7 @@ from scim_server.protocol.errors import ScimError, invalid_syntax, invalid_value
 from scim_server.protocol.limits import GROUP_MEMBERS
 from scim_server.protocol.schema import Attribute, ResourceType
 from scim_server.protocol.text import has_line_break, invisible
-from scim_server.protocol.types import READERS
+from scim_server.protocol.types import MOST_MARKS, READERS
 
 Document = dict[str, Any]
 _RESOURCES = "urn:ietf:params:scim:schemas:core:2.0:"
@@ -235,7 +235,7 @@ class _Object(fields.Field[Any]):
             for name, is_plain_text, read_assigned in self.plan:
                 if name in given:
                     value = given[name]
-                    if is_plain_text and type(value) is str:
+                    if is_plain_text and type(value) is str and (value.isascii() or len(value) <= MOST_MARKS):
                         if value:
                             loaded[name] = value
                     elif not is_unassigned(value) and (value := read_assigned(value)) is not None:

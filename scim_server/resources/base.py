@@ -197,9 +197,7 @@ class Resources:
         """
         new = self.new(by, self.draft(by, body), new_id())
         with self.shared.database.transaction():
-            (refusal,) = self.insert(by, [new])
-            if refusal:
-                raise refusal
+            self.insert_one(by, new)
             made = self._reread(by, new.id, projection, new.draft)
             if keep:
                 answer = self._answer(by, new.id, projection, made)
@@ -254,12 +252,15 @@ class Resources:
 
     # Reading what a client wants, before any lock is taken
 
-    def draft(self, by: Principal, body: Any, id: str | None = None) -> Whole:
-        """Read a whole resource, that with the id or a new one. Raises invalidSyntax, invalidValue."""
+    def draft(self, by: Principal, body: Any, id: str | None = None, password_hash: str | None = None) -> Whole:
+        """Read a whole resource, that with the id or a new one. Raises invalidSyntax, invalidValue.
+
+        ``password_hash`` is what it will have when this is written, if that is not what is stored now.
+        """
         document = validation.check(self._definition(by), body)
         return Whole(references=self.references.take(document), document=document)
 
-    def draft_patch(self, by: Principal, body: Any, id: str) -> Patch:
+    def draft_patch(self, by: Principal, body: Any, id: str, password_hash: str | None = None) -> Patch:
         """Read the operations on the resource with the id. Raises what `read_operations` raises."""
         operations = read_operations(self._definition(by), body)
         supplied = frozenset(operation.target.attribute.path.lower() for operation in operations)
@@ -295,6 +296,16 @@ class Resources:
             changed.append((new.id, [*names, "password"] if self._set_password(key, new.draft) else names))
         self._record(by, "create", changed, now)
         return refusals
+
+    def insert_one(self, by: Principal, new: New) -> None:
+        """Insert a resource. Raises uniqueness, and what `insert` raises."""
+        (refusal,) = self.insert(by, [new])
+        try:
+            if refusal:
+                raise refusal
+        finally:
+            # With it in a variable, the error and this frame would hold one another, and all that was sent.
+            del refusal
 
     def change(self, by: Principal, id: str, draft: Whole | Patch, if_match: str | None = None) -> int:
         """Replace or patch a resource; return its key."""

@@ -4,13 +4,14 @@ All that can be read, checked and hashed without the database is done first. The
 transaction, each whole or not at all: creates of one type by the number, whatever else behind a savepoint.
 """
 
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
 import orjson
 
-from scim_server.protocol import bulk
+from scim_server.protocol import bulk, limits
 from scim_server.protocol.errors import ScimError
 from scim_server.protocol.text import parse_json
 from scim_server.resources.base import Resources
@@ -78,6 +79,7 @@ class _Writing:
         self.steps = steps
         self.most = most
         self.refused = 0
+        self.ends = time.monotonic() + limits.BULK_SECONDS
         self.batch: list[Step] = []
 
     def do(self, order: Iterable[Sequence[int]]) -> None:
@@ -126,6 +128,8 @@ class _Writing:
         status = 0
         if not step.refusal:
             with refusing(step):
+                if time.monotonic() > self.ends:
+                    raise ScimError(503, "The operations before it took too long. Send this one again.")
                 self._check_needs(step)
                 with self.shared.database.savepoint():
                     status = self._write(step)
@@ -164,9 +168,7 @@ class _Writing:
         assert step.id
         match step.made:
             case New():
-                (refusal,) = step.of_type.insert(self.by, [step.made])
-                if refusal:
-                    raise refusal
+                step.of_type.insert_one(self.by, step.made)
                 return 201
             case Whole():
                 step.of_type.change(self.by, step.id, step.made, step.if_match)

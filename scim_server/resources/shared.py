@@ -1,7 +1,7 @@
 """What do the resources of all types share?"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from scim_server.config import Settings
 from scim_server.protocol.registry import Registry
@@ -17,8 +17,8 @@ class Shared:
     registry: Registry
     settings: Settings
     type_numbers: Mapping[str, int]
-    secret: bytes
-    """Key that cursors are sealed with."""
+    secret: bytes = field(repr=False)
+    """Key that cursors are sealed with, and repeated requests recognised by."""
 
     @property
     def base_url(self) -> str:

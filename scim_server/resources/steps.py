@@ -27,7 +27,7 @@ class Step:
     bulk_id: str | None = None
     of_type: Resources | None = None
     id: str | None = None
-    data: Any = None
+    data: Any = field(default=None, repr=False)
     if_match: str | None = None
     needs: set[int] = field(default_factory=set)
     """The numbers of the operations that create what this one names."""
@@ -39,8 +39,11 @@ class Step:
     refusal: ScimError | None = None
 
     def refuse(self, error: ScimError) -> None:
+        """Keep what an operation is refused with, without the traceback, which would hold all that was sent."""
         # A group that would contain itself is wrong by itself elsewhere; here operations contradict one another.
-        self.refusal = ScimError(409, error.detail) if isinstance(error, Circular) else error
+        is_circular = isinstance(error, Circular)
+        status, scim_type = (409, None) if is_circular else (error.status, error.scim_type)
+        self.refusal = ScimError(status, error.detail, scim_type)
 
     @property
     def names_rows(self) -> bool:
@@ -70,6 +73,8 @@ class Reading:
         """The numbers of the operations that create what a bulkId names."""
         self.ids: dict[str, str] = {}
         """The ids that will have what bulkIds name."""
+        self.hashes: dict[str, str] = {}
+        """The hashes of passwords that operations give to resources, by their ids."""
 
     def read(self, operations: Sequence[Any], size: int, *, is_doubtful: bool) -> list[Step]:
         """Return a step for each operation; the request has ``size`` bytes, and its strings may be doubtful."""
@@ -78,9 +83,7 @@ class Reading:
         for number, (step, operation) in enumerate(zip(steps, operations, strict=True)):
             named.append({})
             with refusing(step):
-                if is_doubtful:
-                    check_strings(operation)
-                named[number] = self._read_envelope(number, step, operation)
+                named[number] = self._read_envelope(number, step, operation, is_doubtful=is_doubtful)
         for number, (step, members) in enumerate(zip(steps, named, strict=True)):
             if not step.refusal:
                 with refusing(step):
@@ -90,11 +93,14 @@ class Reading:
         _keep_order(steps)
         return steps
 
-    def _read_envelope(self, number: int, step: Step, operation: Any) -> dict[str, Any]:
+    def _read_envelope(self, number: int, step: Step, operation: Any, *, is_doubtful: bool) -> dict[str, Any]:
         """Read what the operations that refer to this one must know."""
         if not isinstance(operation, dict):
             raise invalid_syntax("An operation must be an object.")
         members = by_name(operation, "The operation")
+        if is_doubtful:
+            # What a result repeats comes first, so that it can be told which operation is meant.
+            check_strings({name: members[name] for name in ("method", "bulkid", "path") if name in members})
         if str(members.get("method")).upper() != "POST":
             self._locate(step, members)
         step.bulk_id = bulk_id if isinstance(bulk_id := members.get("bulkid"), str) else None
@@ -106,6 +112,8 @@ class Reading:
                 raise invalid_syntax("The bulkId is that of an operation before.")
             step.id = new_id()
             self.creators[bulk_id], self.ids[bulk_id] = number, step.id
+        if is_doubtful:
+            check_strings(operation)
         return members
 
     def _locate(self, step: Step, members: Mapping[str, Any]) -> None:
@@ -137,13 +145,20 @@ class Reading:
         assert step.id
         if size > step.of_type.body_limit:
             _check_size(step.data, step.of_type.body_limit)
+        draft: Whole | Patch
+        known = self.hashes.get(step.id)
         match step.method:
             case "POST":
-                step.made = step.of_type.new(self.by, step.of_type.draft(self.by, step.data), step.id)
+                whole = step.of_type.draft(self.by, step.data)
+                draft, step.made = whole, step.of_type.new(self.by, whole, step.id)
             case "PUT":
-                step.made = step.of_type.draft(self.by, step.data, step.id)
+                draft = step.made = step.of_type.draft(self.by, step.data, step.id, known)
             case "PATCH":
-                step.made = step.of_type.draft_patch(self.by, step.data, step.id)
+                draft = step.made = step.of_type.draft_patch(self.by, step.data, step.id, known)
+            case _:
+                return
+        if draft.password_hash:
+            self.hashes[step.id] = draft.password_hash
 
 
 def _keep_order(steps: Sequence[Step]) -> None:

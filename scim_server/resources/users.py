@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from scim_server import clock
-from scim_server.passwords import hash_of
+from scim_server.passwords import LONGEST, hash_of
 from scim_server.protocol import patch
 from scim_server.protocol.errors import invalid_value
 from scim_server.protocol.template import Slot
@@ -60,15 +60,15 @@ class Users(Resources):
             f"{ENTERPRISE}:manager.displayName": named(manager, None),
         }
 
-    def draft(self, by: Principal, body: Any, id: str | None = None) -> Whole:
+    def draft(self, by: Principal, body: Any, id: str | None = None, password_hash: str | None = None) -> Whole:
         """Take the password out of the document and hash it, before any lock is taken."""
         draft = super().draft(by, body, id)
         password = draft.document.pop("password", None)
         if password is not None:
-            draft.password_hash = self._hashed(by, password, id)
+            draft.password_hash = self._hashed(by, password, id, password_hash)
         return draft
 
-    def draft_patch(self, by: Principal, body: Any, id: str) -> Patch:
+    def draft_patch(self, by: Principal, body: Any, id: str, password_hash: str | None = None) -> Patch:
         """Take what becomes of the password out of the operations and hash it, before any lock is taken."""
         draft = super().draft_patch(by, body, id)
         on_password = [o for o in draft.operations if o.target.attribute.path == "password"]
@@ -76,17 +76,21 @@ class Users(Resources):
             draft.operations = [o for o in draft.operations if o not in on_password]
             password = patch.apply_to(self.attribute("password"), None, on_password)
             draft.removes_password = password is None
-            draft.password_hash = None if password is None else self._hashed(by, password, id)
+            draft.password_hash = None if password is None else self._hashed(by, password, id, password_hash)
         return draft
 
-    def _hashed(self, by: Principal, password: str, id: str | None) -> str:
-        """Return the hash of a password, the stored one if it is unchanged."""
+    def _hashed(self, by: Principal, password: str, id: str | None, known: str | None) -> str:
+        """Return the hash of a password, the known or stored one if it is unchanged."""
         least = self.shared.settings.password_min_length
+        if len(password) > LONGEST:
+            raise invalid_value(f"password must not have more than {LONGEST} characters.")
         if has_line_break(password):
             raise invalid_value("password must not contain line breaks or tabs.")
         if len(opaque(password)) < least:
             raise invalid_value(f"password must have at least {least} characters.")
-        return hash_of(password, kept.get(self.shared.database, self.scope(by), id) if id else None)
+        if known is None and id is not None:
+            known = kept.get(self.shared.database, self.scope(by), id)
+        return hash_of(password, known)
 
     def derive(self, read: Mapping[str, Any], by: Principal) -> dict[str, list[bytes]]:
         groups, services = self._enclosing(read["groups"])

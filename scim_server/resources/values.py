@@ -1,6 +1,6 @@
 """What goes into the resources of a type, and what comes out of them?"""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from scim_server.protocol.operations import Operation
@@ -31,7 +31,7 @@ class Answer:
 class Draft:
     """What a client wants to write, split by where its parts are kept."""
 
-    password_hash: str | None = None
+    password_hash: str | None = field(default=None, repr=False)
     removes_password: bool = False
 
 

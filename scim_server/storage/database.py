@@ -39,6 +39,10 @@ _OLDEST_SQLITE = (3, 35, 0)
 logging.getLogger("peewee").setLevel(logging.WARNING)
 
 
+class Busy(Unavailable):
+    """Another transaction is writing, and this one does not wait."""
+
+
 class DatabaseError(Exception):
     """The database cannot be used as it is; the message says what to do."""
 
@@ -80,20 +84,28 @@ class Database:
         self.peewee.connection().executemany(sql, rows)
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self, *, waits: bool = True) -> Iterator[None]:
         """Write atomically: all of the block is committed and on disk at its end, or nothing is.
 
         Writers of all threads and processes queue at a file lock, which is fair; SQLite's own busy
         handler is not. The lock is taken before BEGIN IMMEDIATE, so a transaction never fails as locked.
+        Raises Busy when another one writes and this one does not wait.
         """
-        with self._writer:
+        if not self._writer.acquire(blocking=waits):
+            raise Busy
+        try:
             descriptor = self._lock_descriptor("lock")
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX if waits else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise Busy from None
             try:
                 with self.peewee.atomic("IMMEDIATE"):
                     yield
             finally:
                 fcntl.flock(descriptor, fcntl.LOCK_UN)
+        finally:
+            self._writer.release()
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
@@ -114,24 +126,17 @@ class Database:
         What a process holds ends with it, even if it is killed.
         """
         with self._claiming:
+            descriptor = self._lock_descriptor("claims")
             is_ours = name not in self._claimed
             self._claimed.add(name)
-            descriptor = self._lock_descriptor("claims")
         if not is_ours:
             yield False
             return
-        # Of processes, each name is a byte of a file that can be locked, though it is not there.
-        offset = int(name[:15], 16)
         try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, offset)
-        except BlockingIOError:
-            self._claimed.discard(name)
-            yield False
-            return
-        try:
-            yield True
+            # Of processes, each name is a byte of a file that can be locked, though it is not there.
+            with _byte_lock(descriptor, int(name[:15], 16)) as is_locked:
+                yield is_locked
         finally:
-            fcntl.lockf(descriptor, fcntl.LOCK_UN, 1, offset)
             self._claimed.discard(name)
 
     def _lock_descriptor(self, ending: str) -> int:
@@ -176,6 +181,20 @@ class Database:
         if max(known.values(), default=0) > LAST_TYPE:
             raise DatabaseError(f"A database holds at most {LAST_TYPE} resource types.")
         return known
+
+
+@contextmanager
+def _byte_lock(descriptor: int, offset: int) -> Iterator[bool]:
+    """Lock one byte of a file, unless another process has; tell whether."""
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, offset)
+    except BlockingIOError:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        fcntl.lockf(descriptor, fcntl.LOCK_UN, 1, offset)
 
 
 def open_prepared(url: str) -> Database:

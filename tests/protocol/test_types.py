@@ -296,3 +296,10 @@ def test_binary_compares_by_content_and_letter_case() -> None:
 def test_text_compares_exactly_or_folded_as_the_schema_says(kind: str, text: str) -> None:
     assert comparison_key(kind, True, text) == text
     assert comparison_key(kind, False, text) == folded(text)
+
+
+def test_text_is_stream_safe() -> None:
+    assert READERS["string"]("a" + "\u0300" * 30 + "b" + "\u0316" * 30)
+    for marks in (31, 100_000):
+        with pytest.raises(ValueError, match="more than 30 combining characters in a row"):
+            READERS["string"]("a" + "\u0300\u0316" * marks)

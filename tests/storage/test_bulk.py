@@ -1,11 +1,14 @@
 """A Bulk behind its answers: what is done before the lock, and how many statements are sent."""
 
+import gc
 import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import pytest
 
+from scim_server.protocol import limits
+from scim_server.protocol.errors import ScimError
 from scim_server.resources import users
 from scim_server.resources.bulk import Bulk
 from scim_server.resources.users import ENTERPRISE, Users
@@ -100,3 +103,36 @@ def test_everything_is_validated_and_hashed_before_the_lock(house: House, monkey
     assert [result["status"] for result in results] == ["201", "201", "200", "200"]
     assert done.count("hash_of") == 4
     assert {"draft", "draft_patch", "new"} < set(done)
+
+
+def test_a_bulk_that_writes_too_long_ends_there(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "BULK_SECONDS", -1)
+    title = {"Operations": [{"op": "add", "path": "title", "value": "Guide"}]}
+    changes = [{"method": "PATCH", "path": f"/Users/bulkId:u{n}", "data": title} for n in range(2)]
+    results = run(house, [*creates("u", 2), *changes])
+    assert [result["status"] for result in results] == ["201", "201", "503", "503"]
+    assert "too long" in results[2]["response"]["detail"]
+
+
+def test_what_was_refused_is_let_go_of_at_once(house: House) -> None:
+    house.resources["User"].create(house.by, {"userName": "bjensen"})
+
+    def refused() -> None:
+        with pytest.raises(ScimError):
+            house.resources["User"].create(house.by, {"userName": "bjensen"})
+        duplicate = {"method": "POST", "path": "/Users", "bulkId": "u", "data": {"userName": "bjensen"}}
+        unknown = {"method": "PATCH", "path": "/Users/x", "data": {"Operations": [{"op": "remove", "path": "title"}]}}
+        assert [result["status"] for result in run(house, [duplicate, unknown])] == ["409", "404"]
+
+    def garbage(work: Callable[[], None]) -> int:
+        gc.collect()
+        for _ in range(20):
+            work()
+        return gc.collect()
+
+    refused()
+    gc.disable()
+    try:
+        assert garbage(refused) < garbage(lambda: None) + 20
+    finally:
+        gc.enable()

@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import os
 import subprocess
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from scim_server.storage import migrations
-from scim_server.storage.database import Database, DatabaseError, open_prepared, path_in
+from scim_server.storage.database import Busy, Database, DatabaseError, open_prepared, path_in
 
 
 @pytest.fixture
@@ -161,3 +162,29 @@ def test_what_a_process_holds_ends_with_it(tmp_path: Path) -> None:
     holder.stdout.close()
     with database.claim("a" * 64) as held:
         assert held
+
+
+def test_a_name_is_given_back_when_it_cannot_be_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'x.db'}")
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "no locks")
+
+    for name in ("os.open", "fcntl.lockf"):
+        with monkeypatch.context() as patch:
+            patch.setattr(name, fail)
+            with pytest.raises(OSError, match="no locks"), database.claim("a" * 64):
+                pass
+        with database.claim("a" * 64) as held:
+            assert held
+
+
+def test_who_does_not_wait_is_told_that_another_one_writes(counter: Database) -> None:
+    other = Database(f"sqlite:///{counter.path}")
+    with other.transaction(), pytest.raises(Busy), counter.transaction(waits=False):
+        counter.run("UPDATE counter SET n = 1")
+    with counter.transaction(waits=False):
+        with pytest.raises(Busy), other.transaction(waits=False):
+            pass
+        counter.run("UPDATE counter SET n = 2")
+    assert other.row("SELECT n FROM counter") == (2,)

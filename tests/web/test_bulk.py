@@ -1385,3 +1385,30 @@ def test_what_was_refused_has_no_version(http: httpx2.Client) -> None:
     assert statuses(results) == ["200", "412"]
     assert "version" in results[0]
     assert "version" not in results[1]
+
+
+def test_a_password_is_no_reference_and_part_of_no_error(http: httpx2.Client, database: Database) -> None:
+    secret = "bulkId:hunter2hunter2"
+    hashes = "SELECT p.hash FROM password p JOIN resource r ON r.key = p.resource WHERE r.id = ?"
+    by_path = {"op": "replace", "path": f"{USER}:password", "value": secret}
+    without = {"op": "replace", "value": {"PASSWORD": secret}}
+    asked = [post_user("hunter2hunter2"), post_user("a", password=secret), post_user("b"), post_user("c")]
+    results = bulk(http, *asked, change("/Users/bulkId:b", by_path), change("/Users/bulkId:c", without))
+    assert statuses(results) == ["201"] * 4 + ["200"] * 2
+    for result in results[1:4]:
+        (hash,) = database.row(hashes, (id_in(result),)) or ("",)
+        assert passwords.is_right(secret, hash)
+    (refused,) = bulk(http, post_user("d", title=secret))
+    assert_refused(refused, 400, "invalidValue")
+    assert "hunter2" not in json.dumps(refused)
+
+
+def test_an_operation_with_a_forbidden_character_is_named_and_fails_what_needs_it(http: httpx2.Client) -> None:
+    operations = [post_user("a", title="<bad>"), post_group("g", "bulkId:a")]
+    content = json.dumps({"schemas": [BULK_REQUEST], "Operations": operations}).replace("<bad>", r"\u0000")
+    answer = http.post("Bulk", content=content.encode(), headers={"Content-Type": "application/scim+json"})
+    results = results_of(answer, str(http.base_url))
+    assert [(result["method"], result["bulkId"], result["status"]) for result in results] == [
+        ("POST", "a", "400"),
+        ("POST", "g", "409"),
+    ]

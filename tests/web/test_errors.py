@@ -348,3 +348,18 @@ def test_a_public_prefix_is_in_every_uri_and_may_be_stripped_by_a_proxy(
     for path in ("/t/other/scim/v2/Users", "/t/acmescim/v2/Users", "/t/acme"):
         assert client.get(path, headers=headers).status_code == 404
     assert client.get("/t/acme/scim/v2/ServiceProviderConfig").get_json()["meta"]["location"].startswith(base)
+
+
+@pytest.mark.parametrize(
+    "text", [r"\n" * 400_000, r"\"" * 400_000, r"\\" * 400_000, "\u0300\u0316" * 150_000, r"\n\"" * 200_000 + ":"]
+)
+def test_a_long_text_of_odd_characters_is_read_before_the_client_gives_up(http: httpx2.Client, text: str) -> None:
+    user = http.post("Users", content=f'{{"userName":"a","title":"{text}"}}'.encode(), headers=JSON)
+    assert user.status_code in (201, 400)
+    for member in ("path", "$ref", "value"):
+        operation = {"op": "add", "path": "title", "value": "x", member: "<text>"}
+        bulk = {"Operations": [{"method": "PATCH", "path": "/Users/x", "data": {"Operations": [operation]}}]}
+        content = json.dumps(bulk).replace("<text>", 'bulkId:x\\"' + text)
+        answer = http.post("Bulk", content=content.encode(), headers=JSON)
+        assert answer.status_code == 200
+        assert answer.json()["Operations"][0]["status"] in ("400", "404", "413")

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 from flask.testing import FlaskClient
 
-from scim_server import clock, config
+from scim_server import clock, config, idempotency
 from scim_server.app import create_app
 from scim_server.idempotency import Answers
 from scim_server.protocol.errors import ScimError
@@ -240,3 +240,16 @@ def test_the_answer_and_what_it_tells_of_are_kept_together_or_not_at_all(
     assert users(http) == 0
     assert http.post(path, json=body, headers=KEY).is_success
     assert users(http) == 1
+
+
+def test_an_answer_too_large_to_be_kept_is_refused_and_nothing_is_done(
+    client: FlaskClient, http: httpx2.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(idempotency, "ANSWER_BYTES", 300)
+        for _ in range(2):
+            refused = client.post("/scim/v2/Users", json={"userName": "bjensen"}, headers=KEY)
+            assert refused.status_code == 413
+            assert "excludedAttributes" in refused.get_json(force=True)["detail"]
+    assert users(http) == 0
+    assert http.post("Users", json={"userName": "bjensen"}).status_code == 201

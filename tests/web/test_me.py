@@ -35,7 +35,7 @@ def test_me_is_the_user_of_the_token_under_its_own_location(caller: Caller) -> N
     assert patched.json()["title"] == "Guide"
 
     assert me.delete("Me").status_code == 204
-    assert_scim_error(me.get("Me"), 404)
+    assert_scim_error(me.get("Me"), 401)
     assert_scim_error(caller.http.get(f"Users/{user['id']}"), 404)
 
 
@@ -43,6 +43,19 @@ def test_the_user_is_named_by_id_or_name(caller: Caller) -> None:
     user = create_user(caller.http, "BJensen")
     for named in (user["id"], "BJensen", "bjensen"):
         assert caller.token_for("users:read", user=named).get("Me").json()["id"] == user["id"]
+
+
+def test_a_token_ends_with_its_user_and_rests_while_that_is_disabled(caller: Caller) -> None:
+    user = create_user(caller.http)
+    me = caller.token_for("admin", user=user["id"])
+    for active, status in ((True, 200), (False, 401), (True, 200)):
+        caller.http.put(f"Users/{user['id']}", json={"userName": "bjensen", "active": active})
+        assert me.get("Me").status_code == status
+        assert me.get("Groups").status_code == status
+    caller.http.delete(f"Users/{user['id']}")
+    assert_scim_error(me.get("Groups"), 401)
+    assert_scim_error(me.post("Users", json={"userName": "other"}), 401)
+    assert caller.http.get("Users").json()["totalResults"] == 0
 
 
 @pytest.mark.parametrize("method", METHODS)
