@@ -23,8 +23,18 @@ def record(
     )
 
 
+def names_in(document: Mapping[str, Any]) -> list[str]:
+    """Return the names of a new document, those of an extension as ``URN:name``."""
+    names: list[str] = []
+    for name in sorted(document.keys() - {"schemas", "id"}):
+        names += [f"{name}:{inner}" for inner in names_in(document[name])] if name.startswith("urn:") else [name]
+    return names
+
+
 def changed_names(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Return the names whose values differ, those of an extension as ``URN:name``."""
+    if not old:
+        return names_in(new)
     names: list[str] = []
     for name in sorted([name for name in {**old, **new} if old.get(name) != new.get(name)]):
         if name.startswith("urn:"):

@@ -15,7 +15,8 @@ _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _CONTAINERS = (dict, list)
 _LINE = re.compile("[\t\n\r]")
 # What a JSON text must contain if one of its strings has a forbidden character, or a member name a line break.
-_DOUBTFUL_ESCAPE = re.compile(r"\\(?:[bfnrt]|u00[0-9]|u[dD][89a-fA-F])")
+_DOUBTFUL_ESCAPE = re.compile(r"\\(?:[bf]|u00[0-9]|u[dD][89a-fA-F])")
+_ESCAPED_LINE = re.compile(r"\\[nrt]")
 _DOUBTFUL_CHARACTER = re.compile("[\x7f-\x9f]")
 # Format characters, separators of lines and paragraphs, private and unassigned code points.
 _INVISIBLE = {"Cf", "Zl", "Zp", "Co", "Cn"}
@@ -100,7 +101,23 @@ def parse_json(body: bytes) -> tuple[Any, bool]:
         ) from None
     _check_depth(value)
     has_controls = (not text.isascii() or "\x7f" in text) and _DOUBTFUL_CHARACTER.search(text)
-    return value, bool(_DOUBTFUL_ESCAPE.search(text) or has_controls)
+    names_lines = _ESCAPED_LINE.search(text) and _names_lines(value)
+    return value, bool(_DOUBTFUL_ESCAPE.search(text) or has_controls or names_lines)
+
+
+def _names_lines(value: Any) -> bool:
+    """Tell whether a member name has a line break or tab."""
+    waiting = [value]
+    while waiting:
+        container = waiting.pop()
+        if type(container) is dict:
+            if _LINE.search("".join(container)):
+                return True
+            container = container.values()
+        elif type(container) is not list:
+            continue
+        waiting += [inner for inner in container if type(inner) in _CONTAINERS]
+    return False
 
 
 def check_strings(value: Any, where: str = "") -> None:
