@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import httpx2
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from scim_server.storage.database import Database
@@ -638,6 +638,8 @@ def twins(callers: Callable[[], Caller], database: Database) -> Twins:
 many = settings(
     max_examples=SEQUENCES * BATCHES,
     deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
+    report_multiple_bugs=False,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 
