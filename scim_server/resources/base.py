@@ -23,7 +23,7 @@ from scim_server.protocol.tree import Present
 from scim_server.resources.body import Text, gathered
 from scim_server.resources.references import References
 from scim_server.resources.shared import Shared
-from scim_server.resources.values import Answer, Draft, New, Patch, Representation, Whole
+from scim_server.resources.values import Answer, Draft, Hashes, New, Patch, Representation, Whole
 from scim_server.storage import documents, members, passwords
 from scim_server.storage.keys import scope_of, type_in
 from scim_server.storage.parts import Part, Targets
@@ -252,15 +252,15 @@ class Resources:
 
     # Reading what a client wants, before any lock is taken
 
-    def draft(self, by: Principal, body: Any, id: str | None = None, password_hash: str | None = None) -> Whole:
+    def draft(self, by: Principal, body: Any, id: str | None = None, hashes: Hashes | None = None) -> Whole:
         """Read a whole resource, that with the id or a new one. Raises invalidSyntax, invalidValue.
 
-        ``password_hash`` is what it will have when this is written, if that is not what is stored now.
+        ``hashes`` are those that other operations of a Bulk make of passwords of the same resource.
         """
         document = validation.check(self._definition(by), body)
         return Whole(references=self.references.take(document), document=document)
 
-    def draft_patch(self, by: Principal, body: Any, id: str, password_hash: str | None = None) -> Patch:
+    def draft_patch(self, by: Principal, body: Any, id: str, hashes: Hashes | None = None) -> Patch:
         """Read the operations on the resource with the id. Raises what `read_operations` raises."""
         operations = read_operations(self._definition(by), body)
         supplied = frozenset(operation.target.attribute.path.lower() for operation in operations)

@@ -12,7 +12,7 @@ from scim_server.protocol.text import check_strings
 from scim_server.protocol.validation import by_name
 from scim_server.resources.base import Resources, new_id
 from scim_server.resources.references import Circular
-from scim_server.resources.values import New, Patch, Whole
+from scim_server.resources.values import Hashes, New, Patch, Whole
 from scim_server.tokens import Principal, scope_prefix
 
 _SHOWN = 16
@@ -73,8 +73,8 @@ class Reading:
         """The numbers of the operations that create what a bulkId names."""
         self.ids: dict[str, str] = {}
         """The ids that will have what bulkIds name."""
-        self.hashes: dict[str, str] = {}
-        """The hashes of passwords that operations give to resources, by their ids."""
+        self.hashes: dict[str, Hashes] = {}
+        """The hashes that operations make of passwords, by the id of the resource."""
 
     def read(self, operations: Sequence[Any], size: int, *, is_doubtful: bool) -> list[Step]:
         """Return a step for each operation; the request has ``size`` bytes, and its strings may be doubtful."""
@@ -145,20 +145,15 @@ class Reading:
         assert step.id
         if size > step.of_type.body_limit:
             _check_size(step.data, step.of_type.body_limit)
-        draft: Whole | Patch
-        known = self.hashes.get(step.id)
+        hashes = self.hashes.setdefault(step.id, {})
         match step.method:
             case "POST":
-                whole = step.of_type.draft(self.by, step.data)
-                draft, step.made = whole, step.of_type.new(self.by, whole, step.id)
+                draft = step.of_type.draft(self.by, step.data, hashes=hashes)
+                step.made = step.of_type.new(self.by, draft, step.id)
             case "PUT":
-                draft = step.made = step.of_type.draft(self.by, step.data, step.id, known)
+                step.made = step.of_type.draft(self.by, step.data, step.id, hashes)
             case "PATCH":
-                draft = step.made = step.of_type.draft_patch(self.by, step.data, step.id, known)
-            case _:
-                return
-        if draft.password_hash:
-            self.hashes[step.id] = draft.password_hash
+                step.made = step.of_type.draft_patch(self.by, step.data, step.id, hashes)
 
 
 def _keep_order(steps: Sequence[Step]) -> None:

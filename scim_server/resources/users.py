@@ -14,7 +14,7 @@ from scim_server.protocol.template import Slot
 from scim_server.protocol.text import folded, has_line_break, opaque
 from scim_server.resources.base import Resources
 from scim_server.resources.groups import MEMBERS, SERVICES
-from scim_server.resources.values import Patch, Whole
+from scim_server.resources.values import Hashes, Patch, Whole
 from scim_server.storage import passwords as kept
 from scim_server.storage.documents import Stored
 from scim_server.storage.keys import scope_of
@@ -60,15 +60,15 @@ class Users(Resources):
             f"{ENTERPRISE}:manager.displayName": named(manager, None),
         }
 
-    def draft(self, by: Principal, body: Any, id: str | None = None, password_hash: str | None = None) -> Whole:
+    def draft(self, by: Principal, body: Any, id: str | None = None, hashes: Hashes | None = None) -> Whole:
         """Take the password out of the document and hash it, before any lock is taken."""
         draft = super().draft(by, body, id)
         password = draft.document.pop("password", None)
         if password is not None:
-            draft.password_hash = self._hashed(by, password, id, password_hash)
+            draft.password_hash = self._hashed(by, password, id, {} if hashes is None else hashes)
         return draft
 
-    def draft_patch(self, by: Principal, body: Any, id: str, password_hash: str | None = None) -> Patch:
+    def draft_patch(self, by: Principal, body: Any, id: str, hashes: Hashes | None = None) -> Patch:
         """Take what becomes of the password out of the operations and hash it, before any lock is taken."""
         draft = super().draft_patch(by, body, id)
         on_password = [o for o in draft.operations if o.target.attribute.path == "password"]
@@ -76,11 +76,12 @@ class Users(Resources):
             draft.operations = [o for o in draft.operations if o not in on_password]
             password = patch.apply_to(self.attribute("password"), None, on_password)
             draft.removes_password = password is None
-            draft.password_hash = None if password is None else self._hashed(by, password, id, password_hash)
+            if password is not None:
+                draft.password_hash = self._hashed(by, password, id, {} if hashes is None else hashes)
         return draft
 
-    def _hashed(self, by: Principal, password: str, id: str | None, known: str | None) -> str:
-        """Return the hash of a password, the known or stored one if it is unchanged."""
+    def _hashed(self, by: Principal, password: str, id: str | None, hashes: Hashes) -> str:
+        """Return the hash of a password, the stored one or one made before if it is the same."""
         least = self.shared.settings.password_min_length
         if len(password) > LONGEST:
             raise invalid_value(f"password must not have more than {LONGEST} characters.")
@@ -88,9 +89,10 @@ class Users(Resources):
             raise invalid_value("password must not contain line breaks or tabs.")
         if len(opaque(password)) < least:
             raise invalid_value(f"password must have at least {least} characters.")
-        if known is None and id is not None:
-            known = kept.get(self.shared.database, self.scope(by), id)
-        return hash_of(password, known)
+        if password not in hashes:
+            stored = kept.get(self.shared.database, self.scope(by), id) if id else None
+            hashes[password] = hash_of(password, stored)
+        return hashes[password]
 
     def derive(self, read: Mapping[str, Any], by: Principal) -> dict[str, list[bytes]]:
         groups, services = self._enclosing(read["groups"])

@@ -8,6 +8,9 @@ from scim_server.resources.body import Body, Text
 from scim_server.resources.references import Changes, Ids
 from scim_server.storage.documents import Content
 
+Hashes = dict[str, str]
+"""The hashes made of passwords for one resource."""
+
 
 @dataclass(frozen=True, slots=True)
 class Representation:

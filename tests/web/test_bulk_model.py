@@ -19,7 +19,7 @@ from tests.scim import ACCOUNT_GROUP, ENTERPRISE, GROUP, PATCH_OP, USER, create
 from tests.web.test_bulk import Asked, Result, bulk, id_in, post_user, put
 
 BATCHES = int(os.environ.get("BULK_BATCHES", "1"))
-SEQUENCES = 25
+SEQUENCES = 20
 """Sequences of operations in a batch, for each test."""
 
 OLD: dict[str, tuple[str, dict[str, Any]]] = {
@@ -644,16 +644,21 @@ many = settings(
 )
 
 
-PASSWORD_TWICE = [
-    Operation(post_user("b0", password="first secret"), is_wrong=False),
-    Operation(put("/Users/bulkId:b0", userName="b0", password="first secret"), is_wrong=False),
-]
-"""The second one changes nothing."""
+def with_password(secret: str, version: str | None = None) -> Operation:
+    return Operation(put("/Users/bulkId:b0", version=version, userName="b0", password=secret), is_wrong=False)
+
+
+# The last operation sends the password that the account has already, and changes nothing.
+CREATED = Operation(post_user("b0", password="first secret"), is_wrong=False)
+PASSWORD_TWICE = [CREATED, with_password("first secret")]
+PASSWORD_AFTER_REFUSED = [CREATED, with_password("other secret", 'W/"x"'), with_password("first secret")]
+PASSWORD_BEFORE_CREATED = [with_password("first secret"), CREATED]
 
 
 def test_a_bulk_does_what_the_single_requests_do(twins: Twins) -> None:
     @many
     @example(operations=PASSWORD_TWICE)
+    @example(operations=PASSWORD_AFTER_REFUSED)
     @given(operations=sequences(forwards=False))
     def hold(operations: list[Operation]) -> None:
         twins.hold(operations, [[number] for number in range(len(operations))])
@@ -664,6 +669,7 @@ def test_a_bulk_does_what_the_single_requests_do(twins: Twins) -> None:
 
 def test_an_operation_that_names_a_later_one_is_done_after_it(twins: Twins) -> None:
     @many
+    @example(operations=PASSWORD_BEFORE_CREATED)
     @given(operations=sequences(forwards=True))
     def hold(operations: list[Operation]) -> None:
         twins.hold(operations, References(operations).order())
