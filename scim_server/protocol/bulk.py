@@ -7,7 +7,7 @@ from heapq import heapify, heappop, heappush
 from typing import Any
 
 from scim_server.protocol.errors import ScimError, invalid_syntax, invalid_value
-from scim_server.protocol.validation import by_name, check_schemas
+from scim_server.protocol.messages import read_operations
 
 BULK_REQUEST = "urn:ietf:params:scim:api:messages:2.0:BulkRequest"
 BULK_RESPONSE = "urn:ietf:params:scim:api:messages:2.0:BulkResponse"
@@ -26,13 +26,7 @@ def read_request(body: Any, most: int) -> tuple[list[Any], int | None]:
 
     Raises invalidSyntax for another message, 413 for more operations than ``most``.
     """
-    if not isinstance(body, dict):
-        raise invalid_syntax("The body must be a BulkRequest object.")
-    members = by_name(body, "The BulkRequest")
-    check_schemas(members.get("schemas"), BULK_REQUEST, _FOREIGN)
-    operations = members.get("operations")
-    if not isinstance(operations, list) or not operations:
-        raise invalid_syntax("Operations must be an array with at least one operation.")
+    members, operations = read_operations(body, BULK_REQUEST, _FOREIGN)
     if len(operations) > most:
         raise ScimError(413, f"The Bulk has more operations than maxOperations ({most}).")
     errors = members.get("failonerrors")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from scim_server.protocol import messages
 from scim_server.protocol.errors import (
     ScimError,
     invalid_path,
@@ -16,9 +17,10 @@ from scim_server.protocol.errors import (
     no_target,
 )
 from scim_server.protocol.limits import PATCH_OPERATIONS, PATCH_PATHS
+from scim_server.protocol.messages import by_name, is_unassigned
 from scim_server.protocol.path import Target, read_path
 from scim_server.protocol.schema import Attribute, ResourceType, Schema
-from scim_server.protocol.validation import by_name, check_schemas, is_unassigned, read_value, read_values
+from scim_server.protocol.validation import read_value, read_values
 
 PATCH_OP = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 _FOREIGN = ("urn:ietf:params:scim:api:messages:2.0:", "urn:ietf:params:scim:schemas:core:2.0:")
@@ -43,13 +45,7 @@ def read_operations(resource_type: ResourceType, body: Any) -> tuple[Operation, 
 
     Raises invalidSyntax, invalidPath, invalidFilter, invalidValue and noTarget; 413 for too many operations.
     """
-    if not isinstance(body, dict):
-        raise invalid_syntax("The body must be a PatchOp object.")
-    members = by_name(body, "The PatchOp")
-    check_schemas(members.get("schemas"), PATCH_OP, _FOREIGN)
-    listed = members.get("operations")
-    if not isinstance(listed, list) or not listed:
-        raise invalid_syntax("Operations must be an array with at least one operation.")
+    _, listed = messages.read_operations(body, PATCH_OP, _FOREIGN)
     if len(listed) > PATCH_OPERATIONS:
         raise ScimError(413, f"A PATCH has at most {PATCH_OPERATIONS} operations.")
     named = [_members(each, number) for number, each in enumerate(listed, 1)]

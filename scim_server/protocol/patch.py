@@ -10,10 +10,11 @@ from typing import Any
 from scim_server.protocol.elements import Elements
 from scim_server.protocol.errors import ScimError, invalid_value, mutability, no_target
 from scim_server.protocol.match import element_matches
+from scim_server.protocol.messages import is_unassigned
 from scim_server.protocol.operations import Operation
 from scim_server.protocol.schema import Attribute, ResourceType
 from scim_server.protocol.tree import And, Compare, Node, Not
-from scim_server.protocol.validation import is_unassigned, read_value, schemas_in_use
+from scim_server.protocol.validation import read_value, schemas_in_use
 
 
 def apply(

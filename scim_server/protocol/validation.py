@@ -12,6 +12,7 @@ from marshmallow import ValidationError, fields
 
 from scim_server.protocol.errors import ScimError, invalid_syntax, invalid_value
 from scim_server.protocol.limits import GROUP_MEMBERS
+from scim_server.protocol.messages import by_name, check_schemas, is_unassigned
 from scim_server.protocol.schema import Attribute, ResourceType
 from scim_server.protocol.text import has_line_break, invisible
 from scim_server.protocol.types import MOST_MARKS, READERS
@@ -72,37 +73,10 @@ def _read(attribute: Attribute, load: Callable[[], Any]) -> Any:
         raise _refusal(error, f"{attribute.path}.") from None
 
 
-def is_unassigned(value: Any) -> bool:
-    """Tell whether a value means that the attribute is absent (RFC 7643 section 2.5)."""
-    return value is None or value in ("", [], {})
-
-
 def schemas_in_use(resource_type: ResourceType, document: Mapping[str, Any]) -> list[str]:
     """Return the URNs that ``schemas`` lists: the type's own and each extension in use (section 3)."""
     used = [e.schema.id for e in resource_type.extensions if e.schema.id in document]
     return [resource_type.schema.id, *used]
-
-
-def by_name(members: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Return an object's members by lower-case name; two names that differ in case only are refused."""
-    found = {name.lower(): value for name, value in members.items()}
-    if len(found) != len(members):
-        raise invalid_syntax(f"{where} has two members whose names differ in letter case only.")
-    return found
-
-
-def check_schemas(schemas: Any, wanted: str, foreign: str | tuple[str, ...]) -> None:
-    """Tolerate missing and unknown URNs, but not others with the prefixes of what is foreign instead of the wanted one.
-
-    Raises invalidSyntax.
-    """
-    if schemas is None:
-        return
-    if not isinstance(schemas, list) or not all(isinstance(urn, str) for urn in schemas):
-        raise invalid_syntax("schemas must be an array of strings.")
-    listed = {urn.lower() for urn in schemas}
-    if wanted.lower() not in listed and any(urn.startswith(foreign) for urn in listed):
-        raise invalid_syntax(f"schemas must contain {wanted}.")
 
 
 def _container(resource_type: ResourceType, top: Mapping[str, Any], urn: str) -> dict[str, Any] | None:

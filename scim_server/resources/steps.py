@@ -8,8 +8,8 @@ from typing import Any
 
 from scim_server.protocol import bulk
 from scim_server.protocol.errors import ScimError, invalid_syntax, too_large
+from scim_server.protocol.messages import by_name
 from scim_server.protocol.text import check_strings
-from scim_server.protocol.validation import by_name
 from scim_server.resources.base import Resources, new_id
 from scim_server.resources.references import Circular
 from scim_server.resources.values import Hashes, New, Patch, Whole
