@@ -33,8 +33,6 @@ def names_in(document: Mapping[str, Any]) -> list[str]:
 
 def changed_names(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Return the names whose values differ, those of an extension as ``URN:name``."""
-    if not old:
-        return names_in(new)
     names: list[str] = []
     for name in sorted([name for name in {**old, **new} if old.get(name) != new.get(name)]):
         if name.startswith("urn:"):

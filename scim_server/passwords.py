@@ -15,8 +15,9 @@ _NOBODY = f"$argon2id$v=19$m={19 * 1024},t=2,p=1${'A' * 22}${'A' * 43}"
 def hash_of(password: str, known: str | None = None) -> str:
     """Return the hash of a password: the known one if it is that, else a new one; both take the same time."""
     renewed = _hasher.hash(_prepared(password))
-    is_known = known is not None and is_right(password, known)
-    return known if known and is_known and not _hasher.check_needs_rehash(known) else renewed
+    if known is not None and is_right(password, known) and not _hasher.check_needs_rehash(known):
+        return known
+    return renewed
 
 
 def is_right(password: str, known: str | None) -> bool:

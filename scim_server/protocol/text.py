@@ -6,6 +6,7 @@ One gate for every string from outside, one strict reader of JSON, one compariso
 import json
 import re
 import unicodedata
+from collections.abc import Iterator
 from typing import Any
 
 from scim_server.protocol.errors import ScimError, invalid_syntax, invalid_value
@@ -107,17 +108,8 @@ def parse_json(body: bytes) -> tuple[Any, bool]:
 
 def _names_lines(value: Any) -> bool:
     """Tell whether a member name has a line break or tab."""
-    waiting = [value]
-    while waiting:
-        container = waiting.pop()
-        if type(container) is dict:
-            if _LINE.search("".join(container)):
-                return True
-            container = container.values()
-        elif type(container) is not list:
-            continue
-        waiting += [inner for inner in container if type(inner) in _CONTAINERS]
-    return False
+    objects = (each for level in _levels(value) for each in level if type(each) is dict)
+    return any(_LINE.search("".join(each)) for each in objects)
 
 
 def check_strings(value: Any, where: str = "") -> None:
@@ -135,18 +127,22 @@ def check_strings(value: Any, where: str = "") -> None:
 
 
 def _check_depth(value: Any) -> None:
+    for depth, _ in enumerate(_levels(value), 1):
+        if depth > JSON_DEPTH:
+            raise _too_deep()
+
+
+def _levels(value: Any) -> Iterator[list[Any]]:
+    """Yield the objects and arrays of a JSON value, those of one depth together."""
     level = [value] if type(value) in _CONTAINERS else []
-    for _ in range(JSON_DEPTH):
-        if not level:
-            return
+    while level:
+        yield level
         level = [
             inner
             for outer in level
             for inner in (outer.values() if type(outer) is dict else outer)
             if type(inner) in _CONTAINERS
         ]
-    if level:
-        raise _too_deep()
 
 
 def _too_deep() -> ScimError:

@@ -17,7 +17,7 @@ from unicodedata import combining
 
 from scim_server.protocol.text import folded
 
-MOST_MARKS = 30
+_MOST_MARKS = 30
 """Combining characters in a row."""
 _INTEGER_LIMIT = 2**63
 _DATE_TIME = re.compile(
@@ -39,8 +39,8 @@ def read_string(value: Any) -> str:
     """Read a string (section 2.3.1)."""
     if not isinstance(value, str):
         raise ValueError(f"must be a string, not {_kind(value)}")
-    if len(value) > MOST_MARKS and not value.isascii() and _is_stacked(value):
-        raise ValueError(f"must not have more than {MOST_MARKS} combining characters in a row")
+    if len(value) > _MOST_MARKS and not value.isascii() and _is_stacked(value):
+        raise ValueError(f"must not have more than {_MOST_MARKS} combining characters in a row")
     return value
 
 
@@ -49,7 +49,7 @@ def _is_stacked(text: str) -> bool:
     row = 0
     for char in text:
         row = row + 1 if combining(char) else 0
-        if row > MOST_MARKS:
+        if row > _MOST_MARKS:
             return True
     return False
 

@@ -15,7 +15,7 @@ from scim_server.protocol.limits import GROUP_MEMBERS
 from scim_server.protocol.messages import by_name, check_schemas, is_unassigned
 from scim_server.protocol.schema import Attribute, ResourceType
 from scim_server.protocol.text import has_line_break, invisible
-from scim_server.protocol.types import MOST_MARKS, READERS
+from scim_server.protocol.types import READERS
 
 Document = dict[str, Any]
 _RESOURCES = "urn:ietf:params:scim:schemas:core:2.0:"
@@ -112,10 +112,19 @@ def _problems(messages: Any, path: str) -> Iterable[str]:
         yield from (f"{path.removesuffix('.')} {message}" for message in messages)
 
 
-class _Value(fields.Field[Any]):
-    """A single value of a simple type."""
+class _Field(fields.Field[Any]):
+    """A marshmallow field that is read by its method ``load``."""
 
-    default_error_messages = {"required": "is required"}  # noqa: RUF012
+    def load(self, value: Any) -> Any:
+        """Return the canonical value. Raises ValidationError."""
+        raise NotImplementedError
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> Any:
+        return self.load(value)
+
+
+class _Value(_Field):
+    """A single value of a simple type."""
 
     def __init__(self, attribute: Attribute) -> None:
         super().__init__(required=attribute.required)
@@ -124,9 +133,6 @@ class _Value(fields.Field[Any]):
         self.identifies = attribute.uniqueness != "none" and attribute.type == "string"
         self.is_plain = not (self.canonical or self.identifies or attribute.required)
         self.is_plain_text = self.is_plain and self.read_type is READERS["string"]
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> Any:
-        return self.load(value)
 
     def load(self, value: Any) -> Any:
         """Return the canonical value."""
@@ -152,10 +158,8 @@ class _Value(fields.Field[Any]):
                 raise ValidationError(f"must not contain the invisible character U+{ord(char):04X}")
 
 
-class _Object(fields.Field[Any]):
+class _Object(_Field):
     """The members of an object: of a resource, of an extension, of one complex value."""
-
-    default_error_messages = {"required": "is required"}  # noqa: RUF012
 
     def __init__(self, members: Mapping[str, "_Value | _Object | _Several"], where: str, *, required: bool) -> None:
         super().__init__(required=required)
@@ -167,9 +171,6 @@ class _Object(fields.Field[Any]):
             (name, isinstance(member, _Value) and member.is_plain_text, member.read_assigned)
             for name, member in members.items()
         ]
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> Any:
-        return self.load(value)
 
     def load(self, value: Any) -> Document:
         """Return the canonical members, which must be complete."""
@@ -209,7 +210,7 @@ class _Object(fields.Field[Any]):
             for name, is_plain_text, read_assigned in self.plan:
                 if name in given:
                     value = given[name]
-                    if is_plain_text and type(value) is str and (value.isascii() or len(value) <= MOST_MARKS):
+                    if is_plain_text and type(value) is str and value.isascii():
                         if value:
                             loaded[name] = value
                     elif not is_unassigned(value) and (value := read_assigned(value)) is not None:
@@ -229,10 +230,8 @@ class _Object(fields.Field[Any]):
                 yield name, ["is required"]
 
 
-class _Several(fields.Field[Any]):
+class _Several(_Field):
     """Several values: at most one primary, no (type, value) pair twice (section 2.4)."""
-
-    default_error_messages = {"required": "is required"}  # noqa: RUF012
 
     def __init__(self, attribute: Attribute) -> None:
         super().__init__(required=attribute.required)
@@ -243,21 +242,14 @@ class _Several(fields.Field[Any]):
         only_value = {sub.name for sub in attribute.sub_attributes if sub.required} <= {"value"}
         self.takes_names = self.points and only_value and value is not None and _Value(value).is_plain_text
 
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> list[Any]:
-        return self.read(value)
+    def read_assigned(self, value: Any) -> list[Any] | None:
+        """Return the canonical values, None when there are none."""
+        return self.load(value) or None
 
-    def read(self, value: Any) -> list[Any]:
+    def load(self, value: Any) -> list[Any]:
         """Return the canonical values of an array."""
         if not isinstance(value, list):
             raise ValidationError("must be an array")
-        return self.load(value)
-
-    def read_assigned(self, value: Any) -> list[Any] | None:
-        """Return the canonical values, None when there are none."""
-        return self.read(value) or None
-
-    def load(self, value: list[Any]) -> list[Any]:
-        """Return the canonical values."""
         if self.points:
             self._check_targets(value)
         if self.names_alone(value):

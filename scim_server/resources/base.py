@@ -271,7 +271,7 @@ class Resources:
         """Make all that can be made of a resource before it is inserted."""
         used = validation.schemas_in_use(self.resource_type, draft.document)
         content = self._content(by, {"schemas": used, "id": id, **draft.document})
-        return New(id, draft, content, audit.changed_names({}, draft.document))
+        return New(id, draft, content, audit.names_in(draft.document))
 
     # Changing rows, within the caller's transaction
 

@@ -16,7 +16,7 @@ from scim_server.protocol.errors import ScimError
 from scim_server.protocol.text import parse_json
 from scim_server.resources.base import Resources
 from scim_server.resources.shared import Shared
-from scim_server.resources.steps import Reading, Step, refusing
+from scim_server.resources.steps import Reading, Step, refusing, waits
 from scim_server.resources.values import New, Patch, Whole
 from scim_server.tokens import Principal
 
@@ -37,7 +37,7 @@ class Bulk:
         body, is_doubtful = parse_json(content)
         operations, most = bulk.read_request(body, self.shared.settings.bulk_max_operations)
         steps = Reading(by, self.by_endpoint).read(operations, len(content), is_doubtful=is_doubtful)
-        order = bulk.in_order([step.needs | step.follows for step in steps])
+        order = bulk.in_order(waits(steps))
         with self.shared.database.transaction():
             _Writing(self.shared, by, steps, most).do(order)
             answer = self._answer(by, steps)
@@ -101,7 +101,7 @@ class _Writing:
     def _joins_batch(self, numbers: Sequence[int]) -> bool:
         """Put an operation into the batch of creates if it can be inserted together with them."""
         step = self.steps[numbers[0]]
-        if len(numbers) > 1 or step.refusal or not isinstance(step.made, New) or step.names_rows:
+        if len(numbers) > 1 or step.refusal or not isinstance(step.made, New) or step.points_to():
             return False
         if self.batch and self.batch[0].of_type is not step.of_type:
             return False
@@ -195,11 +195,7 @@ def _by_rows(steps: Sequence[Step]) -> list[Step]:
     Only what a document says of others may come before them. Raises _CircleFailed when nothing can be first.
     """
     numbers = {step.id: number for number, step in enumerate(steps)}
-    needs: list[set[int]] = []
-    for step in steps:
-        named = step.made.draft.references.values() if isinstance(step.made, New) else ()
-        needs.append({numbers[id] for ids in named for id in ids if id in numbers})
-    order = bulk.in_order(needs)
+    order = bulk.in_order([{numbers[id] for id in step.points_to() if id in numbers} for step in steps])
     for circle in order:
         if len(circle) > 1:
             for number in circle:

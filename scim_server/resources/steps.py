@@ -27,12 +27,9 @@ class Step:
     bulk_id: str | None = None
     of_type: Resources | None = None
     id: str | None = None
-    data: Any = field(default=None, repr=False)
     if_match: str | None = None
     needs: set[int] = field(default_factory=set)
     """The numbers of the operations that create what this one names."""
-    follows: set[int] = field(default_factory=set)
-    """The number of the operation before it on the same resource."""
     made: New | Whole | Patch | None = None
     status: int = 0
     """0 until it has been tried."""
@@ -45,10 +42,10 @@ class Step:
         status, scim_type = (409, None) if is_circular else (error.status, error.scim_type)
         self.refusal = ScimError(status, error.detail, scim_type)
 
-    @property
-    def names_rows(self) -> bool:
-        """Tell whether a resource to be created points to others that must be there before it."""
-        return isinstance(self.made, New) and any(self.made.draft.references.values())
+    def points_to(self) -> list[str]:
+        """Return the ids of what must be there before a resource can be created that points to it."""
+        references = self.made.draft.references.values() if isinstance(self.made, New) else ()
+        return [id for ids in references for id in ids]
 
 
 @contextmanager
@@ -87,10 +84,8 @@ class Reading:
         for number, (step, members) in enumerate(zip(steps, named, strict=True)):
             if not step.refusal:
                 with refusing(step):
-                    self._read_target(step, members)
-                    self._prepare(step, size)
+                    self._prepare(step, self._read_target(step, members), size)
             step.needs.discard(number)
-        _keep_order(steps)
         return steps
 
     def _read_envelope(self, number: int, step: Step, operation: Any, *, is_doubtful: bool) -> dict[str, Any]:
@@ -124,8 +119,8 @@ class Reading:
             return
         step.of_type = self.kinds.get(endpoint)
 
-    def _read_target(self, step: Step, members: Mapping[str, Any]) -> None:
-        """Find out what an operation is about, and put ids in the place of bulkIds."""
+    def _read_target(self, step: Step, members: Mapping[str, Any]) -> Any:
+        """Find out what an operation is about; return its data with ids in the place of bulkIds."""
         assert step.method
         endpoint, named = bulk.read_target(members, step.method)
         step.of_type = self.kinds.get(endpoint)
@@ -136,33 +131,38 @@ class Reading:
             step.needs |= {self.creators[bulk_id]} if bulk_id else set()
         self.by.check(f"{scope_prefix(step.of_type.resource_type)}:write")
         step.if_match = bulk.read_version(members)
-        step.data = bulk.read_data(members, step.method)
-        step.needs |= {self.creators[name] for name in bulk.resolve(step.data or {}, self.ids)}
+        data = bulk.read_data(members, step.method)
+        step.needs |= {self.creators[name] for name in bulk.resolve(data or {}, self.ids)}
+        return data
 
-    def _prepare(self, step: Step, size: int) -> None:
+    def _prepare(self, step: Step, data: Any, size: int) -> None:
         """Validate what an operation writes, as the single request would."""
         assert step.of_type
         assert step.id
         if size > step.of_type.body_limit:
-            _check_size(step.data, step.of_type.body_limit)
+            _check_size(data, step.of_type.body_limit)
         hashes = self.hashes.setdefault(step.id, {})
         match step.method:
             case "POST":
-                draft = step.of_type.draft(self.by, step.data, hashes=hashes)
+                draft = step.of_type.draft(self.by, data, hashes=hashes)
                 step.made = step.of_type.new(self.by, draft, step.id)
             case "PUT":
-                step.made = step.of_type.draft(self.by, step.data, step.id, hashes)
+                step.made = step.of_type.draft(self.by, data, step.id, hashes)
             case "PATCH":
-                step.made = step.of_type.draft_patch(self.by, step.data, step.id, hashes)
+                step.made = step.of_type.draft_patch(self.by, data, step.id, hashes)
 
 
-def _keep_order(steps: Sequence[Step]) -> None:
-    """Let operations on one resource follow one another, also when one of them has to wait."""
+def waits(steps: Sequence[Step]) -> list[set[int]]:
+    """Return what each operation comes after: those it needs, and the one before it on the same resource."""
     last: dict[str, int] = {}
+    found: list[set[int]] = []
     for number, step in enumerate(steps):
+        before: set[int] = set()
         if step.method != "POST" and step.id:
-            step.follows = {last[step.id]} if step.id in last else set()
+            before = {last[step.id]} if step.id in last else before
             last[step.id] = number
+        found.append(step.needs | before)
+    return found
 
 
 def _check_size(data: Any, limit: int) -> None:

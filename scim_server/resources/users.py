@@ -65,7 +65,7 @@ class Users(Resources):
         draft = super().draft(by, body, id)
         password = draft.document.pop("password", None)
         if password is not None:
-            draft.password_hash = self._hashed(by, password, id, {} if hashes is None else hashes)
+            draft.password_hash = self._hashed(by, password, id, hashes)
         return draft
 
     def draft_patch(self, by: Principal, body: Any, id: str, hashes: Hashes | None = None) -> Patch:
@@ -77,10 +77,10 @@ class Users(Resources):
             password = patch.apply_to(self.attribute("password"), None, on_password)
             draft.removes_password = password is None
             if password is not None:
-                draft.password_hash = self._hashed(by, password, id, {} if hashes is None else hashes)
+                draft.password_hash = self._hashed(by, password, id, hashes)
         return draft
 
-    def _hashed(self, by: Principal, password: str, id: str | None, hashes: Hashes) -> str:
+    def _hashed(self, by: Principal, password: str, id: str | None, hashes: Hashes | None) -> str:
         """Return the hash of a password, the stored one or one made before if it is the same."""
         least = self.shared.settings.password_min_length
         if len(password) > LONGEST:
@@ -89,6 +89,7 @@ class Users(Resources):
             raise invalid_value("password must not contain line breaks or tabs.")
         if len(opaque(password)) < least:
             raise invalid_value(f"password must have at least {least} characters.")
+        hashes = {} if hashes is None else hashes
         if password not in hashes:
             stored = kept.get(self.shared.database, self.scope(by), id) if id else None
             hashes[password] = hash_of(password, stored)

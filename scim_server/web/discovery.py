@@ -11,7 +11,7 @@ from scim_server.protocol.errors import ScimError, not_found
 from scim_server.protocol.query import list_head
 from scim_server.protocol.registry import Registry
 from scim_server.web.auth import known_principal, public
-from scim_server.web.errors import MEDIA_TYPE
+from scim_server.web.replies import MEDIA_TYPE
 
 CONFIG_URN = "urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig"
 

@@ -2,18 +2,16 @@
 
 import logging
 import secrets
-from os import SEEK_END
 
 import orjson
-from flask import Flask, Response, request
+from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
-from werkzeug.wsgi import wrap_file
 
 from scim_server.idempotency import Reply
 from scim_server.protocol.errors import ScimError
 from scim_server.web.negotiation import drain
+from scim_server.web.replies import respond
 
-MEDIA_TYPE = "application/scim+json"
 log = logging.getLogger(__name__)
 
 _DETAILS = {
@@ -49,19 +47,6 @@ def install(app: Flask, unavailable: type[Exception]) -> None:
 
 def reply_to(error: ScimError) -> Reply:
     return Reply(error.status, error.headers, orjson.dumps(error.body()))
-
-
-def respond(reply: Reply) -> Response:
-    """Send an answer; a large one is a file."""
-    if isinstance(reply.body, bytes):
-        return Response(reply.body, reply.status, dict(reply.headers), content_type=MEDIA_TYPE)
-    response = Response(
-        status=reply.status, headers=dict(reply.headers), content_type=MEDIA_TYPE, direct_passthrough=True
-    )
-    response.content_length = reply.body.seek(0, SEEK_END)
-    reply.body.seek(0)
-    response.response = wrap_file(request.environ, reply.body)
-    return response
 
 
 def _respond(error: ScimError) -> Response:

@@ -17,9 +17,9 @@ from scim_server.resources.shared import Shared
 from scim_server.resources.values import Answer
 from scim_server.tokens import Principal, scope_prefix
 from scim_server.web.auth import known_principal, require, require_any
-from scim_server.web.errors import respond
 from scim_server.web.idempotency import Keep, once
 from scim_server.web.negotiation import query_parameters, read_body, read_text
+from scim_server.web.replies import respond
 
 View = Callable[..., Response]
 

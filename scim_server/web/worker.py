@@ -15,7 +15,7 @@ from gunicorn.util import write_nonblock
 from gunicorn.workers.gthread import ThreadWorker
 
 from scim_server.protocol.errors import ScimError
-from scim_server.web.errors import MEDIA_TYPE
+from scim_server.web.replies import MEDIA_TYPE
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
