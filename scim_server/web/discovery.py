@@ -6,12 +6,13 @@ import orjson
 from flask import Blueprint, Response, request
 
 from scim_server.config import Settings
+from scim_server.idempotency import Reply
 from scim_server.protocol import limits
 from scim_server.protocol.errors import ScimError, not_found
 from scim_server.protocol.query import list_head
 from scim_server.protocol.registry import Registry
 from scim_server.web.auth import known_principal, public
-from scim_server.web.replies import MEDIA_TYPE
+from scim_server.web.replies import respond
 
 CONFIG_URN = "urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig"
 
@@ -110,13 +111,11 @@ def _respond_one(found: list[dict[str, Any]], id: str, kind: str) -> Response:
 def _respond_list(found: list[dict[str, Any]]) -> Response:
     _refuse_filter()
     head = list_head(len(found), len(found), startIndex=1)
-    return Response(head + orjson.dumps(found)[1:] + b"}", content_type=MEDIA_TYPE)
+    return respond(Reply(200, {}, head + orjson.dumps(found)[1:] + b"}"))
 
 
 def _respond(body: dict[str, Any]) -> Response:
-    response = Response(orjson.dumps(body), content_type=MEDIA_TYPE)
-    response.headers["Content-Location"] = body["meta"]["location"]
-    return response
+    return respond(Reply(200, {"Content-Location": body["meta"]["location"]}, orjson.dumps(body)))
 
 
 def _refuse_filter() -> None:
