@@ -29,5 +29,10 @@ loglevel = _settings.log_level
 
 
 def post_worker_init(_: object) -> None:
-    """Look for cycles less often than for every 700 objects: a request makes few, a Bulk many thousand objects."""
-    gc.set_threshold(10_000, 10, 10)
+    """Look for cycles less often than for every 700 objects: a request makes few, a Bulk many thousand objects.
+
+    What the start has made stays, and is not looked at again.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 10, 10)

@@ -11,9 +11,8 @@ Reading costs a split and a join, never a parse.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -21,8 +20,7 @@ _HOLE = b"\0"
 _URNS = b"0"
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(NamedTuple):
     """A place for derived members: ``path`` leads to an object of the resource, () is the resource."""
 
     letter: str

@@ -7,6 +7,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 from scim_server.protocol.errors import ScimError, invalid_syntax, invalid_value
@@ -100,16 +101,15 @@ def parse_json(body: bytes) -> tuple[Any, bool]:
         raise invalid_syntax(
             f"The body is not valid JSON: {error.msg} (line {error.lineno}, column {error.colno})."
         ) from None
-    _check_depth(value)
+    levels = list(_levels(value))
     has_controls = (not text.isascii() or "\x7f" in text) and _DOUBTFUL_CHARACTER.search(text)
-    names_lines = _ESCAPED_LINE.search(text) and _names_lines(value)
+    names_lines = _ESCAPED_LINE.search(text) and any(map(_names_lines, levels))
     return value, bool(_DOUBTFUL_ESCAPE.search(text) or has_controls or names_lines)
 
 
-def _names_lines(value: Any) -> bool:
-    """Tell whether a member name has a line break or tab."""
-    objects = (each for level in _levels(value) for each in level if type(each) is dict)
-    return any(_LINE.search("".join(each)) for each in objects)
+def _names_lines(level: list[Any]) -> bool:
+    """Tell whether a member name of objects has a line break or tab."""
+    return _LINE.search("".join(["".join(each) for each in level if type(each) is dict])) is not None
 
 
 def check_strings(value: Any, where: str = "") -> None:
@@ -126,23 +126,20 @@ def check_strings(value: Any, where: str = "") -> None:
             check_strings(element, f"{where}[{index}]")
 
 
-def _check_depth(value: Any) -> None:
-    for depth, _ in enumerate(_levels(value), 1):
+def _levels(value: Any) -> Iterator[list[Any]]:
+    """Yield the objects and arrays of a JSON value, those of one depth together. Raises invalidSyntax."""
+    level = [value] if type(value) in _CONTAINERS else []
+    for depth in count(1):
+        if not level:
+            return
         if depth > JSON_DEPTH:
             raise _too_deep()
-
-
-def _levels(value: Any) -> Iterator[list[Any]]:
-    """Yield the objects and arrays of a JSON value, those of one depth together."""
-    level = [value] if type(value) in _CONTAINERS else []
-    while level:
         yield level
-        level = [
-            inner
-            for outer in level
-            for inner in (outer.values() if type(outer) is dict else outer)
-            if type(inner) in _CONTAINERS
-        ]
+        inner: list[Any] = []
+        for outer in level:
+            values = outer.values() if type(outer) is dict else outer
+            inner += [value for value in values if type(value) in _CONTAINERS]
+        level = inner
 
 
 def _too_deep() -> ScimError:

@@ -4,8 +4,8 @@ Marshmallow fields are built once from each resource type. Loading gives a new d
 canonical names in schema order, canonical values, and without what the client may not set.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
-from functools import cache
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import cache, partial
 from typing import Any
 
 from marshmallow import ValidationError, fields
@@ -33,15 +33,16 @@ def check(resource_type: ResourceType, body: Any) -> Document:
     """
     if not isinstance(body, dict):
         raise invalid_syntax("The body must be a JSON object.")
-    top = by_name(body, resource_type.name)
+    fields = _resource(resource_type)
+    top = fields.named(body)
     check_schemas(top.get("schemas"), resource_type.schema.id, _RESOURCES)
-    document = _load(_resource(resource_type), top, "")
+    document: Document = _load(lambda: fields.complete(top), "")
     for extension in resource_type.extensions:
         urn = extension.schema.id
-        container = _container(resource_type, top, urn)
+        container = _container(top, urn)
         if container is None and not extension.required:
             continue
-        values = _load(_extension(resource_type, urn), by_name(container or {}, urn), f"{urn}:")
+        values = _load(partial(_extension(resource_type, urn).load, container or {}), f"{urn}:")
         if values:
             document[urn] = values
         elif extension.required:
@@ -52,7 +53,7 @@ def check(resource_type: ResourceType, body: Any) -> Document:
 def read_values(attribute: Attribute, values: Any) -> list[Any]:
     """Return the canonical values of a multi-valued attribute; one alone may stand for a list. Raises invalidValue."""
     given = values if isinstance(values, list) else [values]
-    loaded: list[Any] = _read(attribute, lambda: _field(attribute).deserialize(given))
+    loaded: list[Any] = _load(lambda: _field(attribute).deserialize(given), f"{attribute.path}.")
     return loaded
 
 
@@ -63,14 +64,8 @@ def read_value(attribute: Attribute, value: Any) -> Any:
     """
     field = _field(attribute)
     single = field.element if isinstance(field, _Several) else field
-    return _read(attribute, lambda: single.read(value) if isinstance(single, _Object) else single.load(value))
-
-
-def _read(attribute: Attribute, load: Callable[[], Any]) -> Any:
-    try:
-        return load()
-    except ValidationError as error:
-        raise _refusal(error, f"{attribute.path}.") from None
+    read = single.read if isinstance(single, _Object) else single.load
+    return _load(lambda: read(value), f"{attribute.path}.")
 
 
 def schemas_in_use(resource_type: ResourceType, document: Mapping[str, Any]) -> list[str]:
@@ -79,8 +74,8 @@ def schemas_in_use(resource_type: ResourceType, document: Mapping[str, Any]) -> 
     return [resource_type.schema.id, *used]
 
 
-def _container(resource_type: ResourceType, top: Mapping[str, Any], urn: str) -> dict[str, Any] | None:
-    container = top.get(urn.lower())
+def _container(top: Mapping[str, Any], urn: str) -> dict[str, Any] | None:
+    container = top.get(urn)
     if is_unassigned(container):
         return None
     if not isinstance(container, dict):
@@ -88,9 +83,9 @@ def _container(resource_type: ResourceType, top: Mapping[str, Any], urn: str) ->
     return container
 
 
-def _load(fields: "_Object", named: Mapping[str, Any], prefix: str) -> Document:
+def _load(load: Callable[[], Any], prefix: str) -> Any:
     try:
-        return fields.load_named(named)
+        return load()
     except ValidationError as error:
         raise _refusal(error, prefix) from None
 
@@ -130,12 +125,15 @@ class _Value(_Field):
         super().__init__(required=attribute.required)
         self.read_type = READERS["string" if attribute.unchecked else attribute.type]
         self.canonical = {} if attribute.case_exact else {value.lower(): value for value in attribute.canonical_values}
+        self.as_is = frozenset(self.canonical.values())
         self.identifies = attribute.uniqueness != "none" and attribute.type == "string"
         self.is_plain = not (self.canonical or self.identifies or attribute.required)
         self.is_plain_text = self.is_plain and self.read_type is READERS["string"]
 
     def load(self, value: Any) -> Any:
         """Return the canonical value."""
+        if type(value) is str and value in self.as_is:
+            return value
         try:
             value = self.read_type(value)
         except ValueError as problem:
@@ -159,13 +157,21 @@ class _Value(_Field):
 
 
 class _Object(_Field):
-    """The members of an object: of a resource, of an extension, of one complex value."""
+    """The members of an object: of a resource, of an extension, of one complex value; and names of further ones."""
 
-    def __init__(self, members: Mapping[str, "_Value | _Object | _Several"], where: str, *, required: bool) -> None:
+    def __init__(
+        self,
+        members: Mapping[str, "_Value | _Object | _Several"],
+        where: str,
+        *,
+        required: bool = False,
+        further: Iterable[str] = (),
+    ) -> None:
         super().__init__(required=required)
         self.where = where
         self.members = members
-        self.names = {name.lower(): name for name in members}
+        self.names = {name.lower(): name for name in (*members, *further)}
+        self.known = frozenset(self.names.values())
         self.needed = {name for name, member in members.items() if member.required}
         self.plan = [
             (name, isinstance(member, _Value) and member.is_plain_text, member.read_assigned)
@@ -174,15 +180,11 @@ class _Object(_Field):
 
     def load(self, value: Any) -> Document:
         """Return the canonical members, which must be complete."""
-        return self._complete(self._named(value))
-
-    def load_named(self, named: Mapping[str, Any]) -> Document:
-        """Return what `load` returns, from members by their lower-case names."""
-        return self._complete({name: named[lower] for lower, name in self.names.items() if lower in named})
+        return self.complete(self.named(value))
 
     def read(self, value: Any) -> Document:
         """Return the members that an object names, None for those that it leaves unassigned (section 2.5)."""
-        given = self._named(value)
+        given = self.named(value)
         loaded = self._read(given, ())
         return {name: loaded.get(name) for name in self.members if name in given}
 
@@ -190,15 +192,17 @@ class _Object(_Field):
         """Return the canonical members, None when there are none."""
         return self.load(value) or None
 
-    def _named(self, value: Any) -> Mapping[str, Any]:
+    def named(self, value: Any) -> Mapping[str, Any]:
+        """Return the members with known names, which match in any letter case (section 2.1)."""
         if not isinstance(value, dict):
             raise ValidationError("must be an object")
-        if value.keys() <= self.members.keys():
+        if value.keys() <= self.known:
             return value
-        named = by_name(value, self.where)
-        return {name: named[lower] for lower, name in self.names.items() if lower in named}
+        given = by_name(value, self.where)
+        return {name: given[lower] for lower, name in self.names.items() if lower in given}
 
-    def _complete(self, given: Mapping[str, Any]) -> Document:
+    def complete(self, given: Mapping[str, Any]) -> Document:
+        """Return the canonical members of an object whose names are, which must be complete."""
         loaded = self._read(given, self.needed)
         if not self.needed <= loaded.keys():
             raise ValidationError({name: ["is required"] for name in self.members if name in self.needed - set(loaded)})
@@ -213,7 +217,7 @@ class _Object(_Field):
                     if is_plain_text and type(value) is str and value.isascii():
                         if value:
                             loaded[name] = value
-                    elif not is_unassigned(value) and (value := read_assigned(value)) is not None:
+                    elif (value or not is_unassigned(value)) and (value := read_assigned(value)) is not None:
                         loaded[name] = value
         except ValidationError:
             raise ValidationError(dict(self._problems(given, needed))) from None
@@ -266,7 +270,7 @@ class _Several(_Field):
         elements: list[Any] = []
         errors: dict[str | int, Any] = {}
         for index, element in enumerate(value):
-            if is_unassigned(element) and not (self.points and isinstance(element, dict)):
+            if not element and is_unassigned(element) and not (self.points and isinstance(element, dict)):
                 continue
             try:
                 elements.append(self.element.load(element))
@@ -320,7 +324,9 @@ def _single(attribute: Attribute) -> _Value | _Object:
 
 @cache
 def _resource(resource_type: ResourceType) -> _Object:
-    return _settable((resource_type.common["externalId"], *resource_type.schema.attributes), resource_type.name)
+    attributes = (resource_type.common["externalId"], *resource_type.schema.attributes)
+    urns = [extension.schema.id for extension in resource_type.extensions]
+    return _settable(attributes, resource_type.name, ("schemas", "id", "meta", *urns))
 
 
 @cache
@@ -328,5 +334,7 @@ def _extension(resource_type: ResourceType, urn: str) -> _Object:
     return _settable(resource_type.by_urn[urn.lower()].attributes, urn)
 
 
-def _settable(attributes: Iterable[Attribute], where: str) -> _Object:
-    return _Object({a.name: _field(a) for a in attributes if a.mutability != "readOnly"}, where, required=False)
+def _settable(attributes: Sequence[Attribute], where: str, further: Sequence[str] = ()) -> _Object:
+    members = {a.name: _field(a) for a in attributes if a.mutability != "readOnly"}
+    others = [a.name for a in attributes if a.name not in members]
+    return _Object(members, where, further=(*others, *further))

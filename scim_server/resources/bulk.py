@@ -36,7 +36,7 @@ class Bulk:
         """
         body, is_doubtful = parse_json(content)
         operations, most = bulk.read_request(body, self.shared.settings.bulk_max_operations)
-        steps = Reading(by, self.by_endpoint).read(operations, len(content), is_doubtful=is_doubtful)
+        steps = Reading(by, self.by_endpoint).read(operations, content, is_doubtful=is_doubtful)
         order = bulk.in_order(waits(steps))
         with self.shared.database.transaction():
             _Writing(self.shared, by, steps, most).do(order)

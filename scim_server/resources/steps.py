@@ -72,9 +72,11 @@ class Reading:
         """The ids that will have what bulkIds name."""
         self.hashes: dict[str, Hashes] = {}
         """The hashes that operations make of passwords, by the id of the resource."""
+        self.may_refer = True
 
-    def read(self, operations: Sequence[Any], size: int, *, is_doubtful: bool) -> list[Step]:
-        """Return a step for each operation; the request has ``size`` bytes, and its strings may be doubtful."""
+    def read(self, operations: Sequence[Any], content: bytes, *, is_doubtful: bool) -> list[Step]:
+        """Return a step for each operation of the request with this content, whose strings may be doubtful."""
+        self.may_refer = bulk.may_refer(content)
         steps = [Step() for _ in operations]
         named: list[Mapping[str, Any]] = []
         for number, (step, operation) in enumerate(zip(steps, operations, strict=True)):
@@ -84,7 +86,7 @@ class Reading:
         for number, (step, members) in enumerate(zip(steps, named, strict=True)):
             if not step.refusal:
                 with refusing(step):
-                    self._prepare(step, self._read_target(step, members), size)
+                    self._prepare(step, self._read_target(step, members), len(content))
             step.needs.discard(number)
         return steps
 
@@ -132,7 +134,8 @@ class Reading:
         self.by.check(f"{scope_prefix(step.of_type.resource_type)}:write")
         step.if_match = bulk.read_version(members)
         data = bulk.read_data(members, step.method)
-        step.needs |= {self.creators[name] for name in bulk.resolve(data or {}, self.ids)}
+        if self.may_refer:
+            step.needs |= {self.creators[name] for name in bulk.resolve(data or {}, self.ids)}
         return data
 
     def _prepare(self, step: Step, data: Any, size: int) -> None:

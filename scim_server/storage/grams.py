@@ -6,7 +6,7 @@ searched there until some hundred of them are indexed at once: one by one would 
 several times as dear.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from operator import add
 
@@ -75,20 +75,25 @@ def index_pending(database: Database) -> None:
 
 
 def _index(database: Database, new: Iterable[tuple[int, Columns]]) -> None:
-    rows = [(key, tokens) for key, columns in new if (tokens := tokens_of(columns))]
+    # Departments, titles and given names repeat in what is loaded together.
+    known = cache(_tokens)
+    rows = [(key, tokens) for key, columns in new if (tokens := tokens_of(columns, known))]
     database.run_many("INSERT INTO gram (rowid, grams) VALUES (?, ?)", rows)
 
 
-def tokens_of(columns: Columns) -> str:
-    """Return the tokens of a row, each once, in an order that depends on the row only."""
-    found: list[str] = []
-    for column in COLUMNS:
-        text = columns.get(column) or ""
-        if len(text) >= SHORTEST:
-            letter = _letters()[column]
-            short, long = _grams(text)
-            found.append(letter + f" {letter}".join(dict.fromkeys(short + long)))
-    return " ".join(found)
+def tokens_of(columns: Columns, of_text: Callable[[str, str], str] | None = None) -> str:
+    """Return the tokens of a row, each once, in an order that depends on the row only.
+
+    ``of_text`` may remember the tokens of a column's letter and its text.
+    """
+    of_text = of_text or _tokens
+    texts = [(letter, columns.get(column) or "") for column, letter in _letters().items()]
+    return " ".join([of_text(letter, text) for letter, text in texts if len(text) >= SHORTEST])
+
+
+def _tokens(letter: str, text: str) -> str:
+    short, long = _grams(text)
+    return letter + f" {letter}".join(dict.fromkeys(short + long))
 
 
 def _grams(text: str) -> tuple[list[str], list[str]]:

@@ -31,6 +31,7 @@ def rows_of(resource_type: ResourceType, document: Mapping[str, Any]) -> Rows:
     """Return the columns, value rows and unique keys of a stored document."""
     columns: dict[str, str] = {}
     values: set[ValueRow] = set()
+    add = values.add
     unique: set[tuple[int, str]] = set()
     for container, attributes in _indexed(resource_type):
         members = document.get(container) if container else document
@@ -40,14 +41,14 @@ def rows_of(resource_type: ResourceType, document: Mapping[str, Any]) -> Rows:
             value = members.get(name)
             if value is None:
                 continue
-            for element, each in enumerate(value if is_multi_valued else [value]):
+            for element, each in enumerate(value if is_multi_valued else (value,)):
                 for sub, number, column, is_unique, key_of in leaves:
                     if is_simple or sub in each:
                         key = key_of(each if is_simple else each[sub])
                         if column:
                             columns[column] = key
                         else:
-                            values.add((number, element, key))
+                            add((number, element, key))
                         if is_unique:
                             unique.add((number, hashlib.sha256(key.encode()).hexdigest()))
     return Rows(columns, values, unique)
