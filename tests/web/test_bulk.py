@@ -617,6 +617,15 @@ def test_a_bulk_id_stands_for_a_member(http: httpx2.Client, is_forward: bool) ->
         bulk(http, delete(f"/Groups/{group}"), delete(f"/Users/{id_in(results[is_forward])}"))
 
 
+def test_a_bulk_id_may_be_written_with_escapes(http: httpx2.Client) -> None:
+    operations = [post_user("a"), post_group("b", "bulkId:a")]
+    text = json.dumps({"schemas": [BULK_REQUEST], "Operations": operations}).replace("bulkId:", r"bulkI\u0064:")
+    assert "bulkId:" not in text
+    results = http.post("Bulk", content=text, headers=JSON).json()["Operations"]
+    assert statuses(results) == ["201", "201"]
+    assert member_names(http, id_in(results[1])) == ["a"]
+
+
 MANAGER_REFERENCES = [
     put("/Users/<user>", userName="u", **reports_to("bulkId:x")),
     put("/Users/<user>", userName="u", **{ENTERPRISE: {"manager": {"value": "bulkId:x", "displayName": "?"}}}),
