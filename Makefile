@@ -36,9 +36,10 @@ run: .venv/.run ## Set everything up and serve; the first start makes a token an
 test: .venv/.dev ## Set everything up and run the whole test suite.
 	$(BIN)/python -m pytest --cov
 
-bench: .venv/.dev ## Measure huge groups and Bulk; prints ratios.
+bench: .venv/.dev ## Measure huge groups, Bulk and refusals; prints ratios.
 	$(BIN)/python -m benchmarks.members
 	$(BIN)/python -m benchmarks.bulk
+	$(BIN)/python -m benchmarks.refusals
 
 lint: .venv/.dev ## Check style, types and the arrows between the packages.
 	$(BIN)/ruff check .

@@ -24,7 +24,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     registry = load_registry(settings.schema_dir)
     numbers = database.type_numbers(registry.resource_types)
     shared = Shared(database, registry, settings, numbers, key)
-    authenticator = Authenticator(database, key)
+    authenticator = Authenticator(database, key, settings.compatibility)
     # What was opened to look at the database must not be carried over a fork.
     database.close()
     atexit.register(authenticator.flush)
@@ -37,5 +37,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     auth.install(app, authenticator, settings.public_discovery)
     app.register_blueprint(discovery.blueprint(registry, settings), url_prefix=SCIM_ROOT)
     app.register_blueprint(scim.blueprint(shared, all_resources(shared)), url_prefix=SCIM_ROOT)
-    app.wsgi_app = Paths(app.wsgi_app, settings.prefix)  # type: ignore[method-assign]
+    names = {
+        rule.rule.removeprefix(SCIM_ROOT).split("/")[1] for rule in app.url_map.iter_rules() if rule.rule != SCIM_ROOT
+    }
+    endpoints = names if "endpoint-case" in settings.compatibility else ()
+    app.wsgi_app = Paths(app.wsgi_app, settings.prefix, endpoints)  # type: ignore[method-assign]
     return app

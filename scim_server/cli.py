@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
 from functools import wraps
 from typing import Any, NoReturn, TypeVar
@@ -21,8 +21,10 @@ from scim_server.config import (
     unknown_names,
 )
 from scim_server.protocol.errors import ScimError
+from scim_server.protocol.habits import shown_accepted
 from scim_server.protocol.registry import SchemaError, load_registry
 from scim_server.storage.database import Database, DatabaseError, SqlError, open_prepared
+from scim_server.storage.models import Token
 from scim_server.tenants import Tenant, TenantError
 from scim_server.tokens import TokenError
 
@@ -123,6 +125,7 @@ def check() -> None:
     settings = _settings()
     for field in fields(settings):
         value = getattr(settings, field.name)
+        value = shown_accepted(value) if isinstance(value, frozenset) else value
         shown = "********" if field.name in SECRETS and value else value
         shown = str(shown).lower() if isinstance(shown, bool) else shown
         click.echo(f"SCIM_{field.name.upper()}={'' if shown is None else shown}")
@@ -223,6 +226,20 @@ def token_create(name: str, tenant_name: str | None, user: str | None, scopes: t
     click.echo(made)
 
 
+def _shown_token(row: Token, tenant_names: Mapping[int, str]) -> dict[str, str | None]:
+    expired = row.expires is not None and row.expires <= clock.now()
+    return {
+        "id": row.id,
+        "tenant": tenant_names[row.tenant],
+        "name": row.name,
+        "state": "revoked" if row.revoked else "expired" if expired else "active",
+        "expires": row.expires and f"{row.expires}Z",
+        "last_used": row.last_used and f"{row.last_used}Z",
+        "user": row.user_id,
+        "scopes": row.scopes,
+    }
+
+
 @token.command("list")
 @click.option("--tenant", "tenant_name", help="Only this tenant's tokens.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
@@ -233,21 +250,32 @@ def token_list(tenant_name: str | None, as_json: bool) -> None:
     only = tenants.find(database, tenant_name) if tenant_name else None
     names = {found.number: found.name for found in tenants.every(database)}
     for row in tokens.every(database, only):
-        expired = row.expires is not None and row.expires <= clock.now()
-        shown = {
-            "id": row.id,
-            "tenant": names[row.tenant],
-            "name": row.name,
-            "state": "revoked" if row.revoked else "expired" if expired else "active",
-            "expires": row.expires and f"{row.expires}Z",
-            "last_used": row.last_used and f"{row.last_used}Z",
-            "user": row.user_id,
-            "scopes": row.scopes,
-        }
+        shown = _shown_token(row, names)
         if as_json:
             click.echo(json.dumps(shown, ensure_ascii=False))
         else:
             click.echo("  ".join(str(value or "-") for value in shown.values()))
+
+
+@token.command("show")
+@click.argument("id")
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+@_reports
+def token_show(id: str, as_json: bool) -> None:
+    """Show a token and the habits of its client: how many requests left the RFC, in which way, and when last."""
+    database = _database()
+    row = tokens.find(database, id)
+    names = {found.number: found.name for found in tenants.every(database)}
+    habits = tokens.habits_of(database, id)
+    if as_json:
+        listed = [{"habit": h.name, "uses": uses, "last_used": f"{at}Z"} for h, uses, at in habits]
+        click.echo(json.dumps(_shown_token(row, names) | {"habits": listed}, ensure_ascii=False))
+        return
+    for name, value in _shown_token(row, names).items():
+        click.echo(f"{name}: {value or '-'}")
+    click.echo("habits:" if habits else "habits: none")
+    for habit, uses, at in habits:
+        click.echo(f"  {habit.name}  {uses} requests, last {at}Z  ({habit.meaning})")
 
 
 @token.command("revoke")

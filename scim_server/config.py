@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from marshmallow import EXCLUDE, Schema, ValidationError
 from marshmallow import fields as kinds
 
+from scim_server.protocol.habits import ALL, read_accepted
 from scim_server.protocol.limits import GROUP_MEMBERS
 from scim_server.storage.database import DatabaseError, create_private, path_in
 
@@ -43,6 +44,7 @@ class Settings:
     bulk_max_operations: int
     bulk_max_payload: int
     password_min_length: int
+    compatibility: frozenset[str]
     log_level: str
     secret_key: str | None
 
@@ -133,6 +135,14 @@ class _Switch(kinds.Field[bool]):
         return bool(value == "true")
 
 
+class _Habits(kinds.Field[frozenset[str]]):
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **_: Any) -> frozenset[str]:
+        try:
+            return read_accepted(value)
+        except ValueError as problem:
+            raise ValidationError(str(problem)) from None
+
+
 class _Environment(Schema):
     class Meta:
         unknown = EXCLUDE
@@ -149,6 +159,7 @@ class _Environment(Schema):
     bulk_max_operations = _Number(1, 10_000, load_default=300)
     bulk_max_payload = _Number(1024, 16 * 1024 * 1024, load_default=4 * 1024 * 1024)
     password_min_length = _Number(1, 128, load_default=8)
+    compatibility = _Habits(load_default=ALL)
     log_level = _Text(_check_level, load_default="info")
     secret_key = _Text(_check_key, load_default=None)
 

@@ -15,6 +15,7 @@ from typing import IO
 from scim_server import clock
 from scim_server.protocol.errors import ScimError
 from scim_server.protocol.limits import ANSWER_BYTES
+from scim_server.protocol.wording import say
 from scim_server.storage.database import Database
 
 _KEPT = timedelta(hours=24)
@@ -57,9 +58,8 @@ class Answers:
         """Let a request run once at a time. Raises 409 while the same one runs elsewhere."""
         with self._database.claim(request.name) as is_alone:
             if not is_alone:
-                raise ScimError(
-                    409, "A request with this Idempotency-Key is still being worked on.", None, {"Retry-After": "1"}
-                )
+                detail = say("A request with this Idempotency-Key is still being worked on.")
+                raise ScimError(409, detail, None, {"Retry-After": "1"})
             yield
 
     def find(self, request: Request) -> Reply | None:
@@ -72,7 +72,7 @@ class Answers:
             return None
         digest, status, headers, body = found
         if not hmac.compare_digest(digest, request.digest):
-            raise ScimError(422, "The Idempotency-Key was used for a request with another body or query.")
+            raise ScimError(422, say("The Idempotency-Key was used for a request with another body or query."))
         return Reply(status, json.loads(headers), body)
 
     def keep(self, request: Request, reply: Reply) -> None:
@@ -86,8 +86,11 @@ class Answers:
         if len(content) > ANSWER_BYTES:
             raise ScimError(
                 413,
-                f"With an Idempotency-Key the answer may have at most {ANSWER_BYTES} bytes; excludedAttributes makes it"
-                " smaller.",
+                say(
+                    "With an Idempotency-Key the answer may have at most {most} bytes; excludedAttributes makes it"
+                    " smaller.",
+                    most=ANSWER_BYTES,
+                ),
             )
         self._database.run("DELETE FROM answer WHERE at < ?", (clock.now(-_KEPT),))
         self._database.run(

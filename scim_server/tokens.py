@@ -12,15 +12,19 @@ import secrets
 import threading
 import time
 import zlib
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import cast
 
 from scim_server import clock
 from scim_server.protocol.errors import ScimError
+from scim_server.protocol.habits import Habit, Habits, named
 from scim_server.protocol.registry import Registry
 from scim_server.protocol.schema import ResourceType
 from scim_server.protocol.text import check_line, folded
+from scim_server.protocol.wording import say, together
 from scim_server.storage import documents, passwords
 from scim_server.storage.database import Busy, Database, Unavailable
 from scim_server.storage.keys import scope_of
@@ -45,12 +49,14 @@ class TokenError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The caller: its credential's id, its tenant, its scopes, and the id of the user that it is, if any."""
+    """The caller: its credential's id, its tenant, its scopes, the id of its user, if any, its habits, its language."""
 
     credential: str
     tenant: Tenant
     scopes: frozenset[str]
     user: str | None = None
+    habits: Habits = field(default_factory=Habits, compare=False)
+    language: str = "en"
 
     def may(self, scope: str) -> bool:
         """Tell whether the caller holds a scope; ``admin`` implies every other."""
@@ -59,7 +65,8 @@ class Principal:
     def check(self, *scopes: str) -> None:
         """Refuse a caller who holds none of the scopes. Raises 403."""
         if not any(self.may(scope) for scope in scopes):
-            raise ScimError(403, f"The token does not have the scope {' or '.join(scopes)}.")
+            wanted = together("{first} or {second}", scopes)
+            raise ScimError(403, say("The token does not have the scope {scopes}.", scopes=wanted))
 
 
 def scope_prefix(resource_type: ResourceType) -> str:
@@ -144,6 +151,21 @@ def every(database: Database, tenant: Tenant | None) -> list[Row]:
     return list(query.execute(database.peewee))
 
 
+def find(database: Database, id: str) -> Row:
+    """Return a token by its id. Raises TokenError."""
+    found = Row.select().where(Row.id == id).execute(database.peewee)
+    if not (rows := list(found)):
+        raise TokenError(f"There is no token {id}.")
+    return cast("Row", rows[0])
+
+
+def habits_of(database: Database, id: str) -> list[tuple[Habit, int, str]]:
+    """Return the habits that a token's requests had, how many had each, and the time of the last, in chain order."""
+    rows = database.rows("SELECT name, uses, last_used FROM habit WHERE token = ?", (id,))
+    seen = {name: (uses, last_used) for name, uses, last_used in rows}
+    return [(habit, *seen[habit.name]) for habit in named(seen)]
+
+
 def revoke(database: Database, id: str) -> None:
     """Refuse a token from now on. Raises TokenError when there is none with this id."""
     with database.transaction():
@@ -170,13 +192,19 @@ def _digest(key: bytes, token: str) -> str:
 
 
 class Authenticator:
-    """Turns a presented token into a principal, and remembers when each token was last used."""
+    """Turns a presented token into a principal, and remembers when each token was last used and with which habits.
 
-    def __init__(self, database: Database, key: bytes) -> None:
+    What it remembers is written once a minute at most.
+    """
+
+    def __init__(self, database: Database, key: bytes, accepted: frozenset[str]) -> None:
         self._database = database
         self._key = key
+        self._accepted = accepted
         self._used: dict[str, str] = {}
+        self._habits: Counter[tuple[str, str]] = Counter()
         self._flush_at = 0.0
+        self._timer: threading.Timer | None = None
         self._lock = threading.Lock()
 
     def principal(self, token: str) -> Principal | None:
@@ -199,25 +227,43 @@ class Authenticator:
             return None
         if row[3] is not None or (row[2] is not None and row[2] <= now):
             return None
-        self._remember(match[2], now)
         number, name, company_name, time_zone, language, policies = row[5:]
         tenant = Tenant(number, name, company_name, time_zone, language, frozenset(policies.split()))
-        return Principal(match[2], tenant, frozenset(row[1].split()), row[4])
+        return Principal(match[2], tenant, frozenset(row[1].split()), row[4], Habits(self._accepted))
 
-    def _remember(self, id: str, now: str) -> None:
-        """Note a use, and write what was noted once a minute at most."""
+    def note(self, by: Principal) -> None:
+        """Note a request's use of its token and its habits, and see that they are written."""
         with self._lock:
-            self._used[id] = now
-            due = time.monotonic() >= self._flush_at
-            if due:
+            self._used[by.credential] = clock.now()
+            self._habits.update((by.credential, name) for name in by.habits.used)
+            wait = self._flush_at - time.monotonic()
+            if wait <= 0:
                 self._flush_at = time.monotonic() + _FLUSH_SECONDS
-        if due:
+            else:
+                self._flush_after(wait)
+        if wait <= 0:
             self.flush(waits=False)
 
+    def _flush_after(self, seconds: float) -> None:
+        """See that what was noted is written even if no request follows."""
+        if self._timer is None:
+            self._timer = threading.Timer(seconds, self._flush_apart)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _flush_apart(self) -> None:
+        with self._lock:
+            self._timer = None
+            self._flush_at = time.monotonic() + _FLUSH_SECONDS
+        self.flush()
+        # A thread has a connection of its own.
+        self._database.close()
+
     def flush(self, *, waits: bool = True) -> None:
-        """Write the noted times of use, now or, when it does not wait and another one writes, later."""
+        """Write what was noted, now or, when it does not wait and another one writes, later."""
         with self._lock:
             used, self._used = self._used, {}
+            habits, self._habits = self._habits, Counter()
         if not used:
             return
         try:
@@ -226,8 +272,16 @@ class Authenticator:
                     "UPDATE token SET last_used = max(coalesce(last_used, ''), ?) WHERE id = ?",
                     [(at, id) for id, at in used.items()],
                 )
+                self._database.run_many(
+                    "INSERT INTO habit (token, name, uses, last_used) VALUES (?, ?, ?, ?)"
+                    " ON CONFLICT (token, name) DO UPDATE SET uses = uses + excluded.uses,"
+                    " last_used = max(last_used, excluded.last_used)",
+                    [(id, name, uses, used[id]) for (id, name), uses in habits.items()],
+                )
         except Unavailable as error:
             with self._lock:
                 self._used = used | self._used
+                self._habits.update(habits)
+                self._flush_after(_FLUSH_SECONDS)
             if not isinstance(error, Busy):
-                log.warning("the times of last use could not be written; they are kept for later")
+                log.warning("uses of tokens could not be written; they are kept for later")

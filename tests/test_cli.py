@@ -230,6 +230,7 @@ class TestSettings:
             "SCIM_BULK_MAX_OPERATIONS=300",
             "SCIM_BULK_MAX_PAYLOAD=4194304",
             "SCIM_PASSWORD_MIN_LENGTH=8",
+            "SCIM_COMPATIBILITY=all",
             "SCIM_LOG_LEVEL=info",
             "SCIM_SECRET_KEY=********",
         ]
@@ -332,6 +333,23 @@ class TestToken:
         assert [token["name"] for token in tokens_of(two_tenants, "--tenant", "acme")] == ["named"]
         assert {token["tenant"] for token in tokens_of(two_tenants, "--tenant", "default")} <= {"default"}
         assert_refused(two_tenants.command("token", "list", "--tenant", "nobody"), "There is no tenant nobody.")
+
+    def test_one_is_shown_with_the_habits_of_its_client(self, ready: Server, database: Database) -> None:
+        made = ready.command("token", "create", "--name=entra", "--tenant=default").stdout
+        token = made.split("_")[1]
+        shown = ready.command("token", "show", token)
+        assert "name: entra\n" in shown.stdout
+        assert "user: -\n" in shown.stdout
+        assert shown.stdout.endswith("habits: none\n")
+        row = (token, "empty-text", 3, "2026-11-25T09:00:00.000")
+        database.run("INSERT INTO habit (token, name, uses, last_used) VALUES (?, ?, ?, ?)", row)
+        meaning = '"" for an optional attribute; it is cleared'
+        line = f"habits:\n  empty-text  3 requests, last 2026-11-25T09:00:00.000Z  ({meaning})\n"
+        assert ready.command("token", "show", token).stdout.endswith(line)
+        as_json = json.loads(ready.command("token", "show", token, "--json").stdout)
+        assert as_json["id"] == token
+        assert as_json["habits"] == [{"habit": "empty-text", "uses": 3, "last_used": "2026-11-25T09:00:00.000Z"}]
+        assert_refused(ready.command("token", "show", "nobody"), "There is no token nobody.")
 
     def test_scopes_are_what_was_asked_for(self, ready: Server) -> None:
         done = ready.command(

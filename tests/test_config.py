@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from scim_server.config import ConfigError, Settings, create_key, read_settings, server_key, unknown_names
+from scim_server.protocol.habits import ALL, HABITS, read_accepted, shown_accepted
 
 KEY = "k" * 32
 
@@ -25,6 +26,7 @@ KEY = "k" * 32
         ("bulk_max_operations", 300),
         ("bulk_max_payload", 4 * 1024 * 1024),
         ("password_min_length", 8),
+        ("compatibility", ALL),
         ("log_level", "info"),
         ("secret_key", None),
     ],
@@ -56,6 +58,11 @@ def test_the_list_of_defaults_above_is_complete() -> None:
         ("SCHEMA_DIR", "/", Path("/")),
         ("PUBLIC_DISCOVERY", "true", True),
         ("PUBLIC_DISCOVERY", "false", False),
+        ("COMPATIBILITY", "all", ALL),
+        ("COMPATIBILITY", "strict", frozenset()),
+        ("COMPATIBILITY", "all,-schemas, -empty-text", ALL - {"schemas", "empty-text"}),
+        ("COMPATIBILITY", "schemas,operation-case", {"schemas", "operation-case"}),
+        ("COMPATIBILITY", "strict,schemas", {"schemas"}),
         ("LOG_LEVEL", "debug", "debug"),
         ("LOG_LEVEL", "error", "error"),
         ("SECRET_KEY", KEY, KEY),
@@ -71,6 +78,7 @@ _PLAIN = "must be a plain URL without user, query or fragment"
 _DATABASE = "must be sqlite:////absolute/path or sqlite:///relative/path"
 _BIND = "must be HOST:PORT, such as 127.0.0.1:8080"
 _UNREADABLE = "contains a control character or is not UTF-8 text"
+_HABITS = f"must be all, strict, or names out of {', '.join(habit.name for habit in HABITS)}"
 
 
 @pytest.mark.parametrize(
@@ -103,6 +111,9 @@ _UNREADABLE = "contains a control character or is not UTF-8 text"
         ("BASE_URL", "https://scim.example.com/\\/scim/v2", _PLAIN),
         ("BASE_URL", "https://scim.example.com/a b/scim/v2", _PLAIN),
         ("BASE_URL", "https://例え.jp/scim/v2", _PLAIN),
+        ("COMPATIBILITY", "lenient", _HABITS),
+        ("COMPATIBILITY", "-all", _HABITS),
+        ("COMPATIBILITY", "all,", _HABITS),
         ("BIND", "8080", _BIND),
         ("BIND", "127.0.0.1", _BIND),
         ("BIND", ":8080", _BIND),
@@ -271,3 +282,8 @@ def test_no_key_file_is_made_when_the_key_is_a_setting(tmp_path: Path) -> None:
     assert not create_key(settings)
     assert not settings.key_file.exists()
     assert server_key(settings) == KEY.encode()
+
+
+@pytest.mark.parametrize("text", ["all", "strict", "all,-schemas", "endpoint-case,schemas", "text-for-number"])
+def test_habits_are_shown_as_they_are_written(text: str) -> None:
+    assert shown_accepted(read_accepted(text)) == text

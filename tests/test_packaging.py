@@ -36,7 +36,7 @@ def test_the_wheel_holds_every_module_schema_and_migration(wheel: Path) -> None:
     assert len(schemas) > 10
     with ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
-    assert names == package | schemas | {"scim_server/py.typed"}
+    assert names == package | schemas | {"scim_server/py.typed", "scim_server/protocol/ja.json"}
 
 
 def test_the_wheel_is_of_this_version(wheel: Path) -> None:

@@ -8,12 +8,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from time import sleep
 from types import SimpleNamespace
 
 import pytest
 
 from scim_server import tenants, tokens
 from scim_server.protocol.errors import ScimError
+from scim_server.protocol.habits import ALL
 from scim_server.protocol.registry import Registry
 from scim_server.storage.database import Database, Unavailable
 from scim_server.storage.keys import key_of, scope_of
@@ -43,7 +45,7 @@ def token(database: Database, tenant: Tenant) -> str:
 
 @pytest.fixture
 def authenticator(database: Database) -> Authenticator:
-    return Authenticator(database, KEY)
+    return Authenticator(database, KEY, ALL)
 
 
 @pytest.fixture
@@ -131,7 +133,7 @@ class TestPrincipal:
         assert authenticator.principal(token) == expected
 
     def test_another_key_makes_every_token_wrong(self, database: Database, token: str) -> None:
-        assert Authenticator(database, b"x" * 32).principal(token) is None
+        assert Authenticator(database, b"x" * 32, ALL).principal(token) is None
 
     def test_a_well_formed_token_that_was_never_made_is_refused(
         self, database: Database, tenant: Tenant, authenticator: Authenticator
@@ -215,6 +217,14 @@ class TestScopes:
         assert str(raised.value) == f"There is no scope {scope}; the scopes are {names}."
 
 
+def use(authenticator: Authenticator, token: str, *habits: str) -> None:
+    """Note what a request with a token and these habits does."""
+    principal = authenticator.principal(token)
+    assert principal
+    assert all(principal.habits.accepts(habit) for habit in habits)
+    authenticator.note(principal)
+
+
 class TestLastUse:
     @pytest.fixture
     def time(self, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
@@ -239,17 +249,17 @@ class TestLastUse:
         statements: list[str],
         time: SimpleNamespace,
     ) -> None:
-        assert authenticator.principal(token)
+        use(authenticator, token)
         assert self.last_used(database, token)
         for _ in range(100):
-            assert authenticator.principal(token)
+            use(authenticator, token)
         time.passed += 59.9
-        assert authenticator.principal(token)
+        use(authenticator, token)
         assert self.writes(statements) == 1
         database.run("UPDATE token SET last_used = NULL")
         statements.clear()
         time.passed += 0.1
-        assert authenticator.principal(token)
+        use(authenticator, token)
         assert self.writes(statements) == 1
         assert self.last_used(database, token)
 
@@ -265,9 +275,9 @@ class TestLastUse:
     def test_what_is_waiting_is_written_at_the_end(
         self, database: Database, tenant: Tenant, token: str, authenticator: Authenticator, statements: list[str]
     ) -> None:
-        assert authenticator.principal(token)
+        use(authenticator, token)
         other = tokens.create(database, KEY, tenant, "other", ["admin"], 1)
-        assert authenticator.principal(other)
+        use(authenticator, other)
         assert self.last_used(database, other) is None
         authenticator.flush()
         assert self.last_used(database, other)
@@ -278,7 +288,7 @@ class TestLastUse:
         self, database: Database, token: str, authenticator: Authenticator
     ) -> None:
         database.run("UPDATE token SET last_used = '2999-01-01T00:00:00.000'")
-        assert authenticator.principal(token)
+        use(authenticator, token)
         assert self.last_used(database, token) == "2999-01-01T00:00:00.000"
 
     def test_a_write_that_fails_refuses_nobody_and_is_made_up_for(
@@ -294,20 +304,47 @@ class TestLastUse:
 
         with monkeypatch.context() as broken, caplog.at_level(logging.WARNING):
             broken.setattr(database, "run_many", fail)
-            assert authenticator.principal(token)
-        assert caplog.messages == ["the times of last use could not be written; they are kept for later"]
+            use(authenticator, token)
+        assert caplog.messages == ["uses of tokens could not be written; they are kept for later"]
         authenticator.flush()
         assert self.last_used(database, token)
+
+    def test_habits_are_counted_with_it(
+        self, database: Database, token: str, authenticator: Authenticator, time: SimpleNamespace
+    ) -> None:
+        use(authenticator, token, "schemas")
+        use(authenticator, token, "schemas", "empty-text")
+        use(authenticator, token)
+        assert [(habit.name, uses) for habit, uses, _ in tokens.habits_of(database, id_of(token))] == [("schemas", 1)]
+        time.passed += 60
+        use(authenticator, token)
+        found = [(habit.name, uses) for habit, uses, _ in tokens.habits_of(database, id_of(token))]
+        assert found == [("schemas", 2), ("empty-text", 1)]
+
+    def test_what_waits_is_written_within_a_minute_though_nobody_calls(
+        self, database: Database, token: str, authenticator: Authenticator, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(tokens, "_FLUSH_SECONDS", 0.2)
+        use(authenticator, token)
+        use(authenticator, token, "schemas")
+        assert not tokens.habits_of(database, id_of(token))
+        for _ in range(100):
+            if tokens.habits_of(database, id_of(token)):
+                break
+            sleep(0.1)
+        ((habit, uses, at),) = tokens.habits_of(database, id_of(token))
+        assert (habit.name, uses) == ("schemas", 1)
+        assert at == self.last_used(database, token)
 
     def test_many_threads_write_once(
         self, database: Database, token: str, authenticator: Authenticator, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         written: list[str] = []
         monkeypatch.setattr(database, "run_many", lambda sql, _rows: written.append(sql))
-        found: list[Principal | None] = []
 
         def call() -> None:
-            found.extend(authenticator.principal(token) for _ in range(20))
+            for _ in range(20):
+                use(authenticator, token)
             database.close()
 
         threads = [threading.Thread(target=call) for _ in range(8)]
@@ -315,9 +352,7 @@ class TestLastUse:
             thread.start()
         for thread in threads:
             thread.join()
-        assert len(found) == 160
-        assert all(found)
-        assert len(written) == 1
+        assert [sql[:6] for sql in written] == ["UPDATE", "INSERT"]
 
 
 def test_a_token_can_belong_to_a_user_of_its_tenant_only(database: Database, tenant: Tenant) -> None:
@@ -330,7 +365,7 @@ def test_a_token_can_belong_to_a_user_of_its_tenant_only(database: Database, ten
             (key_of(scope, 1), scope, f"id{number}", f"user{number}"),
         )
         database.run("INSERT INTO body (key, template) VALUES (?, '')", (key_of(scope, 1),))
-    authenticator = Authenticator(database, KEY)
+    authenticator = Authenticator(database, KEY, ALL)
     for named in ("id1", "user1", "USER1"):
         principal = authenticator.principal(tokens.create(database, KEY, tenant, "me", [], 1, named))
         assert principal and principal.user == "id1"

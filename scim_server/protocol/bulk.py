@@ -8,11 +8,12 @@ from typing import Any
 
 from scim_server.protocol.errors import ScimError, invalid_syntax, invalid_value
 from scim_server.protocol.messages import read_operations
+from scim_server.protocol.wording import say
 
 BULK_REQUEST = "urn:ietf:params:scim:api:messages:2.0:BulkRequest"
 BULK_RESPONSE = "urn:ietf:params:scim:api:messages:2.0:BulkResponse"
+MEMBERS = ("schemas", "operations", "failonerrors")
 METHODS = ("POST", "PUT", "PATCH", "DELETE")
-_FOREIGN = ("urn:ietf:params:scim:api:messages:2.0:", "urn:ietf:params:scim:schemas:")
 _MARK = "bulkId:"
 # Where a string may name a resource that another operation creates: as a whole; at the end of a URI; in a filter.
 _WHOLE = re.compile(r"()bulkId:(.*)()", re.DOTALL)
@@ -26,12 +27,12 @@ def read_request(body: Any, most: int) -> tuple[list[Any], int | None]:
 
     Raises invalidSyntax for another message, 413 for more operations than ``most``.
     """
-    members, operations = read_operations(body, BULK_REQUEST, _FOREIGN)
+    members, operations = read_operations(body, BULK_REQUEST)
     if len(operations) > most:
-        raise ScimError(413, f"The Bulk has more operations than maxOperations ({most}).")
+        raise ScimError(413, say("The Bulk has more operations than maxOperations ({most}).", most=most))
     errors = members.get("failonerrors")
     if errors is not None and (isinstance(errors, bool) or not isinstance(errors, int) or errors < 0):
-        raise invalid_value("failOnErrors must be a whole number.")
+        raise invalid_value(say("failOnErrors must be a whole number."))
     return operations, errors or None
 
 
@@ -39,7 +40,7 @@ def read_method(members: Mapping[str, Any]) -> str:
     """Return the method of an operation. Raises invalidSyntax."""
     method = members.get("method")
     if not isinstance(method, str) or method.upper() not in METHODS:
-        raise invalid_syntax(f"method must be one of {', '.join(METHODS)}.")
+        raise invalid_syntax(say("method must be one of {methods}.", methods=", ".join(METHODS)))
     return method.upper()
 
 
@@ -47,9 +48,9 @@ def read_bulk_id(members: Mapping[str, Any], method: str) -> str | None:
     """Return the name that an operation gives the resource it creates. Raises invalidSyntax."""
     bulk_id = members.get("bulkid")
     if bulk_id is None and method == "POST":
-        raise invalid_syntax("A POST needs a bulkId.")
+        raise invalid_syntax(say("A POST needs a bulkId."))
     if bulk_id is not None and (not isinstance(bulk_id, str) or not bulk_id):
-        raise invalid_syntax("bulkId must be a string that is not empty.")
+        raise invalid_syntax(say("bulkId must be a string that is not empty."))
     return bulk_id
 
 
@@ -58,13 +59,15 @@ def read_target(members: Mapping[str, Any], method: str) -> tuple[str, str | Non
     path = members.get("path")
     segments = [segment for segment in path.split("/") if segment] if isinstance(path, str) else []
     if any("?" in segment or "#" in segment for segment in segments):
-        raise invalid_syntax("The path must not have a query or fragment.")
+        raise invalid_syntax(say("The path must not have a query or fragment."))
     if method == "POST" and len(segments) == 1:
         return segments[0], None
     if method != "POST" and len(segments) == 2:
         return segments[0], segments[1]
     wanted = "/Users" if method == "POST" else "/Users/{id}"
-    raise invalid_syntax(f"The path of a {method} must be relative to the SCIM root, such as {wanted}.")
+    raise invalid_syntax(
+        say("The path of a {method} must be relative to the SCIM root, such as {path}.", method=method, path=wanted)
+    )
 
 
 def read_data(members: Mapping[str, Any], method: str) -> Any:
@@ -73,7 +76,7 @@ def read_data(members: Mapping[str, Any], method: str) -> Any:
         return None
     data = members.get("data")
     if not isinstance(data, dict):
-        raise invalid_syntax(f"A {method} needs data, an object.")
+        raise invalid_syntax(say("A {method} needs data, an object.", method=method))
     return data
 
 
@@ -81,7 +84,7 @@ def read_version(members: Mapping[str, Any]) -> str | None:
     """Return the version that the resource must have. Raises invalidSyntax."""
     found = members.get("version")
     if found is not None and not isinstance(found, str):
-        raise invalid_syntax("version must be a string.")
+        raise invalid_syntax(say("version must be a string."))
     return found
 
 
@@ -154,7 +157,7 @@ def _replaced(text: str, ids: Mapping[str, str], names: set[str], *patterns: re.
         return text
     before, name, after = found.groups()
     if name not in ids:
-        raise invalid_value("No operation creates a resource with the bulkId that is named here.")
+        raise invalid_value(say("No operation creates a resource with the bulkId that is named here."))
     names.add(name)
     return f"{before}{ids[name]}{after}"
 

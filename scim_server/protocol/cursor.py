@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from scim_server.protocol.errors import ScimError
 from scim_server.protocol.limits import CURSOR_SECONDS
+from scim_server.protocol.wording import say
 
 _SEAL_BYTES = 16
 
@@ -48,14 +49,16 @@ def unseal(text: str, secret: bytes, query: str, count: int, now: int) -> Cursor
         raise _invalid()
     cursor = Cursor(*json.loads(content))
     if now > cursor.issued + CURSOR_SECONDS:
-        raise ScimError(400, f"The cursor is older than {CURSOR_SECONDS} seconds; start again.", "expiredCursor")
+        detail = say("The cursor is older than {seconds} seconds; start again.", seconds=CURSOR_SECONDS)
+        raise ScimError(400, detail, "expiredCursor")
     if count != cursor.count:
-        raise ScimError(400, f"count must stay {cursor.count} from page to page.", "invalidCount")
+        detail = say("count must stay {count} from page to page.", count=cursor.count)
+        raise ScimError(400, detail, "invalidCount")
     return cursor
 
 
 def _invalid() -> ScimError:
-    return ScimError(400, "The cursor is not valid for this query.", "invalidCursor")
+    return ScimError(400, say("The cursor is not valid for this query."), "invalidCursor")
 
 
 def _tag(secret: bytes, query: str, content: bytes) -> bytes:

@@ -9,6 +9,7 @@ from scim_server.protocol.match import element_matches
 from scim_server.protocol.schema import Attribute
 from scim_server.protocol.tree import And, Compare, Node, terms_in
 from scim_server.protocol.types import comparison_key
+from scim_server.protocol.wording import say
 
 
 class Elements:
@@ -131,7 +132,7 @@ class Elements:
     def _demote_others(self, primary: Sequence[int | None]) -> None:
         """Let what an operation made primary, at a position or about to come, be the only one (RFC 7644 3.5.2)."""
         if len(primary) > 1:
-            raise invalid_value(f"{self.attribute.path} must not have more than one primary value.")
+            raise invalid_value(say("{path} must not have more than one primary value.", path=self.attribute.path))
         if primary:
             self._look_at(len(self._kept))
             others = {p: value for p, value in self._kept.items() if p != primary[0] and self._is_primary(value)}
@@ -164,7 +165,9 @@ class Elements:
 
 
 def too_many_values(attribute: Attribute) -> ScimError:
-    return ScimError(413, f"The operations look at too many values of {attribute.path}; send fewer at once.")
+    return ScimError(
+        413, say("The operations look at too many values of {path}; send fewer at once.", path=attribute.path)
+    )
 
 
 def _weight(value: Any) -> int:

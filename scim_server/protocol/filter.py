@@ -19,6 +19,7 @@ from scim_server.protocol.match import matches
 from scim_server.protocol.schema import Attribute, ResourceType
 from scim_server.protocol.tree import And, Compare, Constant, Element, Node, Not, Or, Present
 from scim_server.protocol.types import READERS, comparison_key
+from scim_server.protocol.wording import say
 
 _TEXT_OPERATORS = {"co", "sw", "ew"}
 _ORDER_OPERATORS = {"gt", "ge", "lt", "le"}
@@ -26,9 +27,8 @@ _ORDER_OPERATORS = {"gt", "ge", "lt", "le"}
 
 def _refuse(_parser: Any, token: Token | None) -> None:
     if token is None:
-        raise invalid_filter("The filter ends too early.")
-    shown = token.value.value if isinstance(token.value, Literal) else token.value
-    raise unexpected(str(shown), token.index)
+        raise invalid_filter(say("The filter ends too early."))
+    raise unexpected('"' if isinstance(token.value, Literal) else str(token.value), token.index)
 
 
 def _rebuilt() -> Any:
@@ -69,7 +69,7 @@ def _tree(text: str) -> Any:
     # A parser instance remembers nodes and is not safe between threads: each parse has its own.
     tree = _Grammar().parse(iter(Tokens(text)))
     if tree is None:
-        raise invalid_filter("The filter is empty.")
+        raise invalid_filter(say("The filter is empty."))
     return tree
 
 
@@ -103,41 +103,30 @@ class _Resolver:
 
     def _lacking(self, tree: Any, path: Any) -> Node | None:
         """Return what a condition comes to when only another queried type has its attribute."""
-        if self.parent or self.resource_type.attribute(_name(path)):
+        if self.parent or self.resource_type.by_path.get(_name(path).lower()):
             return None
         for other in self.among:
-            if other.attribute(_name(path)):
+            if other.by_path.get(_name(path).lower()):
                 return Constant(matches(_Resolver(other, ()).node(tree), {}))
         return None
 
-    def _element(self, tree: Any, further: Node | None = None) -> Node:
+    def _element(self, tree: Any) -> Node:
         if lacking := self._lacking(tree, tree.namespace):
             return lacking
         if self.parent:
-            raise invalid_filter("A value path cannot stand within another.")
+            raise invalid_filter(say("A value path cannot stand within another."))
         parent = self._attribute(tree.namespace)
         if not parent.sub_attributes:
-            raise invalid_filter(f"{parent.path} has no sub-attributes to filter by.")
-        inside = _Resolver(self.resource_type, self.among, parent).node(tree.expr)
-        return Element(parent, And((inside, further)) if further else inside)
+            raise invalid_filter(say("{path} has no sub-attributes to filter by.", path=parent.path))
+        return Element(parent, _Resolver(self.resource_type, self.among, parent).node(tree.expr))
 
     def _term(self, tree: Any) -> Node:
         path = tree.attr_path
-        if not isinstance(path.attr_name, ast.Filter):
-            if lacking := self._lacking(tree, path):
-                return lacking
-            return self._comparison(self._attribute(path), tree)
-        # emails[type eq "work"].value eq "x" is no filter of the RFC, but Entra ID sends it: the
-        # comparison holds for the element that the brackets select.
-        selected = path.attr_name
-        if lacking := self._lacking(tree, selected.namespace):
+        if isinstance(path.attr_name, ast.Filter):
+            raise invalid_filter(say("A comparison after brackets belongs into them."))
+        if lacking := self._lacking(tree, path):
             return lacking
-        sub, selected.namespace.sub_attr = selected.namespace.sub_attr, None
-        parent = self._attribute(selected.namespace)
-        inside = _Resolver(self.resource_type, self.among, parent)
-        if sub is None:
-            raise invalid_filter(f"{parent.path}[…] needs a sub-attribute to compare.")
-        return self._element(selected, inside._comparison(inside._attribute(ast.AttrPath(sub.value, None, None)), tree))
+        return self._comparison(self._attribute(path), tree)
 
     def _attribute(self, path: Any) -> Attribute:
         name = _name(path)
@@ -145,12 +134,12 @@ class _Resolver:
             attribute = self.parent.sub(name)
             where = self.parent.path
         else:
-            attribute = self.resource_type.attribute(name)
+            attribute = self.resource_type.by_path.get(name.lower())
             where = self.resource_type.name
         if attribute is None:
-            raise invalid_filter(f"{where} has no attribute {name[:200]!r}.")
+            raise invalid_filter(say("{where} has no attribute {name}.", where=where, name=repr(name[:200])))
         if attribute.returned == "never" or attribute.path == "meta.version":
-            raise invalid_filter(f"{attribute.path} cannot be used in a filter.")
+            raise invalid_filter(say("{path} cannot be used in a filter.", path=attribute.path))
         return attribute
 
     def _comparison(self, attribute: Attribute, tree: Any) -> Node:
@@ -160,7 +149,7 @@ class _Resolver:
         value = tree.comp_value.value.value
         if value is None:
             if operator not in ("eq", "ne"):
-                raise invalid_filter(f"null cannot be compared with {operator}.")
+                raise invalid_filter(say("null cannot be compared with {operator}.", operator=operator))
             return Not(Present(attribute)) if operator == "eq" else Present(attribute)
         attribute = _simple(attribute)
         _check_operator(attribute, operator)
@@ -192,7 +181,7 @@ def _simple(attribute: Attribute) -> Attribute:
         return attribute
     value = attribute.sub("value") if attribute.multi_valued else None
     if value is None:
-        raise invalid_filter(f"{attribute.path} is complex: name one of its sub-attributes.")
+        raise invalid_filter(say("{path} is complex: name one of its sub-attributes.", path=attribute.path))
     return value
 
 
@@ -201,7 +190,12 @@ def _check_operator(attribute: Attribute, operator: str) -> None:
     textual = attribute.type in ("string", "reference")
     if (operator in _ORDER_OPERATORS and not ordered) or (operator in _TEXT_OPERATORS and not textual):
         raise invalid_filter(
-            f"The operator {operator} does not fit {attribute.path}, which is of type {attribute.type}."
+            say(
+                "The operator {operator} does not fit {path}, which is of type {type}.",
+                operator=operator,
+                path=attribute.path,
+                type=attribute.type,
+            )
         )
 
 
@@ -214,4 +208,6 @@ def _operand(attribute: Attribute, value: Any) -> tuple[Any, str]:
         operand = READERS[kind](value)
         return operand, comparison_key(attribute.type, attribute.case_exact, operand)
     except ValueError as problem:
-        raise invalid_filter(f"The operand for {attribute.path} {problem}.") from None
+        raise invalid_filter(
+            say("The operand for {path} {phrase}.", path=attribute.path, phrase=problem.args[0])
+        ) from None

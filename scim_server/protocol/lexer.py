@@ -9,6 +9,7 @@ from typing import Any
 from scim_server.protocol.errors import ScimError, invalid_filter
 from scim_server.protocol.limits import FILTER_DEPTH, FILTER_LENGTH, FILTER_TERMS
 from scim_server.protocol.text import check_text
+from scim_server.protocol.wording import say
 
 OPERATORS = ("eq", "ne", "co", "sw", "ew", "gt", "ge", "lt", "le")
 
@@ -44,6 +45,7 @@ _LEXEME = re.compile(
 )
 _NAME = re.compile(r"(?:(.+):)?([A-Za-z$][\w$-]*)(\.[A-Za-z$][\w$-]*)?", re.ASCII)
 _BRACKETS = {"(": "LPAREN", ")": "RPAREN", "[": "LBRACKET", "]": "RBRACKET"}
+_WHERE = say("The filter")
 _WORDS = {"true": True, "false": False, "null": None}
 
 
@@ -58,7 +60,7 @@ class Tokens:
 
     def __iter__(self) -> Iterator[Token]:
         if len(self.text) > FILTER_LENGTH:
-            raise invalid_filter(f"The filter is longer than {FILTER_LENGTH} characters.")
+            raise invalid_filter(say("The filter is longer than {most} characters.", most=FILTER_LENGTH))
         _check_text(self.text)
         position = 0
         text = self.text.rstrip(" \t\r\n")
@@ -85,7 +87,7 @@ class Tokens:
     def _bracket(self, lexeme: str, at: int) -> tuple[str, str]:
         self.depth += 1 if lexeme in "([" else -1
         if self.depth > FILTER_DEPTH:
-            raise invalid_filter(f"The filter is nested deeper than {FILTER_DEPTH} levels.")
+            raise invalid_filter(say("The filter is nested deeper than {most} levels.", most=FILTER_DEPTH))
         if self.expected == "value" or (self.expected == "operator" and lexeme != "["):
             raise unexpected(lexeme, at)
         self.expected = "name" if lexeme in "([" else "logic"
@@ -101,10 +103,15 @@ class Tokens:
             try:
                 return "COMP_VALUE", Literal(_check_text(json.loads(lexeme)))
             except json.JSONDecodeError:
-                raise invalid_filter(f"The string at position {at + 1} of the filter is not a JSON string.") from None
+                raise invalid_filter(
+                    say("The string at position {position} of the filter is not a JSON string.", position=at + 1)
+                ) from None
         raise invalid_filter(
-            f"At position {at + 1} of the filter a value is expected: a string in double quotes, a number,"
-            " true, false or null."
+            say(
+                "At position {position} of the filter a value is expected: a string in double quotes, a number,"
+                " true, false or null.",
+                position=at + 1,
+            )
         )
 
     def _word(self, lexeme: str, at: int) -> list[tuple[str, Any]]:
@@ -112,13 +119,13 @@ class Tokens:
         if self.expected == "operator":
             self.terms += 1
             if self.terms > FILTER_TERMS:
-                raise invalid_filter(f"The filter has more than {FILTER_TERMS} comparisons.")
+                raise invalid_filter(say("The filter has more than {most} comparisons.", most=FILTER_TERMS))
             if lower == "pr":
                 self.expected = "logic"
             elif lower in OPERATORS:
                 self.expected = "value"
             else:
-                raise invalid_filter(f"The operator {lexeme[:50]!r} is not supported.")
+                raise invalid_filter(say("The operator {operator} is not supported.", operator=repr(lexeme[:50])))
             return [(lower.upper(), lower)]
         if self.expected == "logic":
             if lower not in ("and", "or"):
@@ -129,7 +136,7 @@ class Tokens:
             return [("NOT", lower)]
         match = _NAME.fullmatch(lexeme)
         if not match:
-            raise invalid_filter(f"{lexeme[:100]!r} is not the name of an attribute.")
+            raise invalid_filter(say("{name} is not the name of an attribute.", name=repr(lexeme[:100])))
         self.expected = "operator"
         uri, name, sub = match.groups()
         tokens = [("SCHEMA_URI", uri)] if uri else []
@@ -139,7 +146,7 @@ class Tokens:
 
 def _check_text(text: str) -> str:
     try:
-        return check_text(text, "The filter")
+        return check_text(text, _WHERE)
     except ScimError as error:
         raise invalid_filter(error.detail) from None
 
@@ -147,9 +154,13 @@ def _check_text(text: str) -> str:
 def _number(lexeme: str) -> int | float:
     value: int | float = json.loads(lexeme) if len(lexeme) < 400 else float("inf")
     if isinstance(value, float) and value in (float("inf"), float("-inf")):
-        raise invalid_filter("A number in the filter is out of range.")
+        raise invalid_filter(say("A number in the filter is out of range."))
     return value
 
 
 def unexpected(lexeme: str, at: int) -> ScimError:
-    return invalid_filter(f"The filter has an unexpected {lexeme[:50]!r} at position {at + 1}.")
+    # What stands in quotes may be a secret, or somebody's name.
+    found = say("text in quotes") if lexeme.startswith('"') else repr(lexeme[:50])
+    return invalid_filter(
+        say("The filter has an unexpected {found} at position {position}.", found=found, position=at + 1)
+    )

@@ -4,10 +4,11 @@ Every path is resolved and every value made canonical before anything is changed
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from scim_server.protocol import messages
+from scim_server.protocol import compatibility, messages
+from scim_server.protocol.compatibility import Selection, message
 from scim_server.protocol.errors import (
     ScimError,
     invalid_path,
@@ -15,15 +16,19 @@ from scim_server.protocol.errors import (
     invalid_value,
     mutability,
     no_target,
+    numbered,
 )
+from scim_server.protocol.habits import Habits
 from scim_server.protocol.limits import PATCH_OPERATIONS, PATCH_PATHS
-from scim_server.protocol.messages import by_name, is_unassigned
+from scim_server.protocol.messages import by_name, called, check_names, is_unassigned
 from scim_server.protocol.path import Target, read_path
 from scim_server.protocol.schema import Attribute, ResourceType, Schema
 from scim_server.protocol.validation import read_value, read_values
+from scim_server.protocol.wording import say
 
 PATCH_OP = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
-_FOREIGN = ("urn:ietf:params:scim:api:messages:2.0:", "urn:ietf:params:scim:schemas:core:2.0:")
+_MEMBERS = ("schemas", "operations")
+_OPERATION, _VALUE = say("An operation"), say("The value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,88 +43,103 @@ class Operation:
     target: Target
     value: Any
     number: int
+    has_path: bool = True
+    habits: Habits = field(default_factory=Habits, compare=False)
 
 
-def read_operations(resource_type: ResourceType, body: Any) -> tuple[Operation, ...]:
+def read_operations(resource_type: ResourceType, body: Any, habits: Habits) -> tuple[Operation, ...]:
     """Return the operations of a PatchOp message, those without a path as one for each attribute.
 
     Raises invalidSyntax, invalidPath, invalidFilter, invalidValue and noTarget; 413 for too many operations.
     """
-    _, listed = messages.read_operations(body, PATCH_OP, _FOREIGN)
+    listed = habits.read(_read_envelope, body, lambda sent, found: message(sent, PATCH_OP, _MEMBERS, found))
     if len(listed) > PATCH_OPERATIONS:
-        raise ScimError(413, f"A PATCH has at most {PATCH_OPERATIONS} operations.")
+        raise ScimError(413, say("A PATCH has at most {most} operations.", most=PATCH_OPERATIONS))
     named = [_members(each, number) for number, each in enumerate(listed, 1)]
     if sum(len(path) for each in named if isinstance(path := each.get("path"), str)) > PATCH_PATHS:
-        raise ScimError(413, f"The paths of a PATCH have at most {PATCH_PATHS} characters.")
+        raise ScimError(413, say("The paths of a PATCH have at most {most} characters.", most=PATCH_PATHS))
+
+    def strictly(meant: list[dict[str, Any]]) -> list[_Change]:
+        return [change for each in meant for change in _read_operation(resource_type, each)]
+
+    def meant(sent: list[dict[str, Any]], found: Habits) -> list[dict[str, Any]]:
+        return [clear for each in sent for clear in compatibility.operation(resource_type, each, found)]
+
     operations: list[Operation] = []
     for number, each in enumerate(named, 1):
         try:
-            found = _read_operation(resource_type, each)
-            operations += [Operation(op, target, value, number) for op, target, value in found]
+            changes = habits.read(strictly, [each], meant)
         except ScimError as error:
-            raise error.within(f"Operation {number}") from None
+            raise error.within(numbered(number)) from None
+        has_path = bool(each.get("path"))
+        operations += [Operation(op, target, value, number, has_path, habits) for op, target, value in changes]
     return tuple(operations)
+
+
+def _read_envelope(body: Any) -> list[Any]:
+    members, listed = messages.read_operations(body, PATCH_OP)
+    check_names(members, _MEMBERS, called("PatchOp"))
+    return listed
 
 
 def _members(operation: Any, number: int) -> dict[str, Any]:
     if not isinstance(operation, dict):
-        raise invalid_syntax(f"Operation {number} must be an object.")
-    return by_name(operation, f"Operation {number}")
+        raise invalid_syntax(say("{path} must be an object.", path=numbered(number)))
+    return by_name(operation, numbered(number))
 
 
 _Change = tuple[str, Target, Any]
 
 
 def _read_operation(resource_type: ResourceType, members: dict[str, Any]) -> Iterator[_Change]:
+    check_names(members, ("op", "path", "value"), _OPERATION)
     op, path, value = members.get("op"), members.get("path"), members.get("value")
-    # The RFC writes them in lower case, and lets strings be of any unless it says otherwise (RFC 7643 section 2.2).
-    op = op.lower() if isinstance(op, str) else op
     if op not in ("add", "remove", "replace"):
-        raise invalid_syntax("op must be add, remove or replace.")
+        raise invalid_syntax(say("op must be add, remove or replace."))
     if path is not None and not isinstance(path, str):
-        raise invalid_path("The path must be a string.")
+        raise invalid_path(say("The path must be a string."))
     if op != "remove" and "value" not in members:
-        raise invalid_value(f"{op} needs a value.")
+        raise invalid_value(say("{op} needs a value.", op=op))
     if path is None:
         if op == "remove":
-            raise no_target("remove needs a path.")
+            raise no_target(say("remove needs a path."))
         yield from _read_attributes(resource_type, op, value)
         return
     target = read_path(resource_type, path)
     if isinstance(target, Target):
         yield from _read_change(op, target, value)
-    elif value in (None, "", []):
+    elif value in (None, []):
         yield from _read_removal(op, target)
     else:
         yield from _read_extension(op, target, value)
 
 
 def _read_attributes(resource_type: ResourceType, op: str, value: Any) -> Iterator[_Change]:
-    """Read an object of attributes, each an operation of its own; unknown ones and meta are ignored."""
+    """Read an object of attributes, each an operation of its own; meta is ignored."""
     if not isinstance(value, dict):
-        raise invalid_value("Without a path, the value must be an object of attributes.")
-    for name, member in by_name(value, "The value").items():
-        attribute = resource_type.attribute(name)
+        raise invalid_value(say("Without a path, the value must be an object of attributes."))
+    for name, member in by_name(value, _VALUE).items():
+        attribute = resource_type.by_path.get(name)
         if extension := resource_type.by_urn.get(name):
-            is_empty = member in (None, "", [])
+            is_empty = member in (None, [])
             yield from _read_removal(op, extension) if is_empty else _read_extension(op, extension, member)
-        elif (attribute is None and "[" not in name) or (attribute and attribute.path == "meta"):
-            continue
-        elif (
-            attribute
-            and attribute.path.lower() == name
-            and not attribute.urn
-            and attribute not in resource_type.parents
-        ):
+        elif attribute is None:
+            raise invalid_syntax(
+                say("{where} has no attribute {name}.", where=resource_type.name, name=ascii(name[:200]))
+            )
+        elif attribute.path.lower() != name or attribute.urn or attribute in resource_type.parents:
+            raise invalid_syntax(
+                say("{name} is not the name of an attribute; it can be a path.", name=ascii(name[:200]))
+            )
+        elif attribute.path != "meta":
             yield from _read_change(op, Target(attribute), member)
-        else:
-            raise invalid_syntax(f"{name[:200]!a} is not the name of an attribute; it can be a path.")
 
 
 def _read_extension(op: str, extension: Schema, value: Any) -> Iterator[_Change]:
     if not isinstance(value, dict):
-        raise invalid_value(f"{extension.id} must be an object.")
+        raise invalid_value(say("{path} must be an object.", path=extension.id))
     given = by_name(value, extension.id)
+    check_names(given, [attribute.name.lower() for attribute in extension.attributes], extension.id)
     for attribute in extension.attributes:
         if attribute.name.lower() in given:
             yield from _read_change(op, Target(attribute), given[attribute.name.lower()])
@@ -132,17 +152,13 @@ def _read_removal(op: str, extension: Schema) -> Iterator[_Change]:
 
 
 def _read_change(op: str, target: Target, value: Any) -> Iterator[_Change]:
-    attribute, sub = target.attribute, target.sub
+    attribute = target.attribute
     if target.mutability == "readOnly":
         yield op, target, value
     elif attribute.path == "schemas":
         _check_schema_list(op, attribute, value)
     elif op == "remove":
-        if value is None or target.is_whole or target.sub or not target.condition or not is_unassigned(value):
-            yield op, target, _selection(target, value)
-    elif value == "" and attribute.multi_valued and attribute.sub("$ref") and not sub:
-        # Elsewhere it clears the attribute; it must not empty a group by mistake.
-        raise invalid_value(f"{attribute.path} must not be an empty text.")
+        yield from _read_remove(target, value)
     elif target.is_whole:
         yield op, target, [] if value is None else read_values(attribute, value)
     else:
@@ -167,17 +183,25 @@ def _check_schema_list(op: str, attribute: Attribute, value: Any) -> None:
     if value is not None:
         read_values(attribute, value)
     elif op != "add":
-        raise mutability("schemas cannot be removed.")
+        raise mutability(say("schemas cannot be removed."))
 
 
-def _selection(target: Target, value: Any) -> Any:
-    """Return what a remove is limited to; RFC 7644 knows no value there, but ignoring it would remove too much."""
-    if target.is_whole and value is not None:
-        listed = value if isinstance(value, list) else [value]
-        return [_assigned(read_value(target.attribute, each)) for each in listed if each not in (None, "")]
-    if value is not None and target.mutability == "writeOnly":
-        raise invalid_value(f"{target.path} cannot be removed by its value.")
-    return None if is_unassigned(value) else read_value(target.sub or target.attribute, value)
+def _read_remove(target: Target, value: Any) -> Iterator[_Change]:
+    """Read a remove; RFC 7644 knows no value there, but to ignore it would remove too much."""
+    if value is None:
+        yield "remove", target, None
+    elif not isinstance(value, Selection):
+        raise invalid_value(say("remove takes no value: a filter in the path tells which values go."))
+    elif target.is_whole:
+        yield "remove", target, [_assigned(read_value(target.attribute, each)) for each in value]
+    elif target.mutability == "writeOnly":
+        raise invalid_value(say("{path} cannot be removed by its value.", path=target.path))
+    else:
+        selected = [read_value(target.sub or target.attribute, each) for each in value if not is_unassigned(each)]
+        if len(selected) > 1:
+            raise invalid_value(say("{path} has one value to remove.", path=target.path))
+        # Nothing selected is nothing removed.
+        yield from (("remove", target, each) for each in selected)
 
 
 def _assigned(value: Any) -> Any:

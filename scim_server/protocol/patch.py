@@ -8,13 +8,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from scim_server.protocol.elements import Elements
-from scim_server.protocol.errors import ScimError, invalid_value, mutability, no_target
+from scim_server.protocol.errors import ScimError, invalid_value, mutability, no_target, numbered
 from scim_server.protocol.match import element_matches
 from scim_server.protocol.messages import is_unassigned
 from scim_server.protocol.operations import Operation
 from scim_server.protocol.schema import Attribute, ResourceType
 from scim_server.protocol.tree import And, Compare, Node, Not
 from scim_server.protocol.validation import read_value, schemas_in_use
+from scim_server.protocol.wording import say
 
 
 def apply(
@@ -52,7 +53,7 @@ def apply_to(attribute: Attribute, old: Any, operations: Iterable[Operation], sh
             else:
                 old = _changed(operation, old)
         except ScimError as error:
-            raise error.within(f"Operation {operation.number}") from None
+            raise error.within(numbered(operation.number)) from None
     return old if elements is None else elements.as_list()
 
 
@@ -73,13 +74,13 @@ def _assembled(
             container[attribute.name] = value
     for extension in resource_type.extensions:
         if extension.required and extension.schema.id not in members:
-            raise mutability(f"{extension.schema.id} is required.")
+            raise mutability(say("{path} is required.", path=extension.schema.id))
     kept = {"id": document["id"]} if "id" in document else {}
     return {"schemas": schemas_in_use(resource_type, members), **kept, **members}
 
 
 def _check_unchanged(operation: Operation, current: Any) -> None:
-    """Refuse to change a readOnly attribute; writing what is there is no change."""
+    """Refuse to change a readOnly attribute; writing what is there is no change, nor sending it along."""
     target = operation.target
     if target.sub:
         elements = current if isinstance(current, list) else [current or {}]
@@ -89,8 +90,10 @@ def _check_unchanged(operation: Operation, current: Any) -> None:
     else:
         both_empty = is_unassigned(current) and is_unassigned(operation.value)
         is_same = target.condition is None and (both_empty or current == operation.value)
+    if not (is_same or operation.has_path) and operation.habits.accepts("read-only-members"):
+        return
     if operation.op == "remove" or not is_same:
-        raise mutability(f"{target.path} is readOnly.")
+        raise mutability(say("{path} is readOnly.", path=target.path))
 
 
 def _changed(operation: Operation, old: Any) -> Any:
@@ -106,7 +109,7 @@ def _changed(operation: Operation, old: Any) -> Any:
 
 def _set(attribute: Attribute, old: Any, value: Any) -> Any:
     if attribute.mutability == "immutable" and old is not None and value != old:
-        raise mutability(f"{attribute.path} cannot be changed once it is set.")
+        raise mutability(say("{path} cannot be changed once it is set.", path=attribute.path))
     return value
 
 
@@ -114,9 +117,10 @@ def _removed(attribute: Attribute, old: Any, value: Any) -> Any:
     """Return what is left when a value, None for any, is removed."""
     if old is None or (value is not None and value != old):
         return old
-    if attribute.required or attribute.mutability == "immutable":
-        reason = "required" if attribute.required else "immutable"
-        raise mutability(f"{attribute.path} cannot be removed: it is {reason}.")
+    if attribute.required:
+        raise _needed(attribute)
+    if attribute.mutability == "immutable":
+        raise mutability(say("{path} cannot be removed: it is immutable.", path=attribute.path))
     return None
 
 
@@ -140,7 +144,7 @@ def _complete(attribute: Attribute, members: Mapping[str, Any]) -> dict[str, Any
     kept = {s.name: members[s.name] for s in attribute.sub_attributes if members.get(s.name) is not None}
     for sub in attribute.sub_attributes:
         if kept and sub.required and sub.name not in kept:
-            raise invalid_value(f"{sub.path} is required.")
+            raise invalid_value(say("{path} is required.", path=sub.path))
     return kept
 
 
@@ -159,9 +163,13 @@ def _change_elements(operation: Operation, elements: Elements) -> None:
         change = _overwritten if op == "replace" and target.sub is None else _merged
         elements.put({position: change(operation, elements.at(position)) for position in found})
     else:
+        if condition and not operation.habits.accepts("filtered-element"):
+            raise _no_match(attribute)
         made = _merged(operation, _described(attribute, condition))
         if condition and not element_matches(condition, made):
-            raise no_target(f"No value of {attribute.path} matches the filter, nor would the one that it describes.")
+            raise no_target(
+                say("No value of {path} matches the filter, nor would the one that it describes.", path=attribute.path)
+            )
         elements.add([made])
     _check_left(attribute, elements)
 
@@ -179,7 +187,15 @@ def _change_all(operation: Operation, elements: Elements) -> None:
 
 def _check_left(attribute: Attribute, elements: Elements) -> None:
     if attribute.required and not elements.as_list():
-        raise mutability(f"{attribute.path} cannot be removed: it is required.")
+        raise _needed(attribute)
+
+
+def _needed(attribute: Attribute) -> ScimError:
+    return mutability(say("{path} cannot be removed: it is required.", path=attribute.path))
+
+
+def _no_match(attribute: Attribute) -> ScimError:
+    return no_target(say("No value of {path} matches the filter.", path=attribute.path))
 
 
 def _overwritten(operation: Operation, old: Mapping[str, Any]) -> dict[str, Any]:
@@ -207,6 +223,6 @@ def _described(attribute: Attribute, condition: Node | None) -> dict[str, Any]:
                 # What is not primary is so in being compared only.
                 element["primary"] = False
             case _:
-                raise no_target(f"No value of {attribute.path} matches the filter.")
+                raise _no_match(attribute)
     described: dict[str, Any] = read_value(attribute, element)
     return described

@@ -8,8 +8,10 @@ from scim_server.protocol.errors import ScimError, invalid_path
 from scim_server.protocol.schema import Attribute, ResourceType, Schema
 from scim_server.protocol.text import check_text
 from scim_server.protocol.tree import Node
+from scim_server.protocol.wording import say
 
-_PATH = re.compile(r"([\w.:$-]+)(?:\[(.*)\](?:\.([A-Za-z$][\w$-]*))?)?", re.ASCII | re.DOTALL)
+_WHERE = say("The path")
+PATH = re.compile(r"([\w.:$-]+)(?:\[(.*)\](?:\.([A-Za-z$][\w$-]*))?)?", re.ASCII | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +46,19 @@ def read_path(resource_type: ResourceType, text: str) -> Target | Schema:
 
     Raises invalidPath for what is no path or names no attribute, invalidFilter for a wrong filter in brackets.
     """
-    match = _PATH.fullmatch(_checked(text).strip())
+    match = PATH.fullmatch(_checked(text).strip())
     if not match:
         raise invalid_path(
-            "The path must be of the form attribute, attribute.sub, attribute[filter] or attribute[filter].sub."
+            say("The path must be of the form attribute, attribute.sub, attribute[filter] or attribute[filter].sub.")
         )
     name, condition, sub = match.groups()
     if extension := resource_type.by_urn.get(name.lower()):
         if condition is None:
             return extension
-        raise invalid_path(f"{extension.id} is a schema: there is nothing to filter.")
-    attribute = resource_type.attribute(name)
+        raise invalid_path(say("{urn} is a schema: there is nothing to filter.", urn=extension.id))
+    attribute = resource_type.by_path.get(name.lower())
     if attribute is None:
-        raise invalid_path(f"{resource_type.name} has no attribute {name[:200]!a}.")
+        raise invalid_path(say("{where} has no attribute {name}.", where=resource_type.name, name=ascii(name[:200])))
     if condition is not None:
         return _selected(resource_type, attribute, condition, sub)
     parent = resource_type.parents.get(attribute)
@@ -65,17 +67,17 @@ def read_path(resource_type: ResourceType, text: str) -> Target | Schema:
 
 def _checked(text: str) -> str:
     try:
-        return check_text(text, "The path")
+        return check_text(text, _WHERE)
     except ScimError as error:
         raise invalid_path(error.detail) from None
 
 
 def _selected(resource_type: ResourceType, attribute: Attribute, condition: str, name: str | None) -> Target:
     if not (attribute.multi_valued and attribute.sub_attributes):
-        raise invalid_path(f"{attribute.path} has no elements to filter.")
+        raise invalid_path(say("{path} has no elements to filter.", path=attribute.path))
     if condition.strip().isdecimal():
-        raise invalid_path("The elements of an array have no numbers; select them by a filter.")
+        raise invalid_path(say("The elements of an array have no numbers; select them by a filter."))
     sub = attribute.sub(name) if name else None
     if name and sub is None:
-        raise invalid_path(f"{attribute.path} has no sub-attribute {name[:200]!a}.")
+        raise invalid_path(say("{path} has no sub-attribute {name}.", path=attribute.path, name=ascii(name[:200])))
     return Target(attribute, filter.parse_within(condition, resource_type, attribute), sub)

@@ -6,6 +6,7 @@ from typing import Any
 
 from scim_server.protocol.errors import invalid_value
 from scim_server.protocol.schema import Attribute, ResourceType
+from scim_server.protocol.wording import say
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ def read_projection(
     Raises invalidValue when both are given: they exclude each other.
     """
     if attributes is not None and excluded is not None:
-        raise invalid_value("attributes and excludedAttributes cannot be used together.")
+        raise invalid_value(say("attributes and excludedAttributes cannot be used together."))
     known = tuple(resource_types)
     if attributes is not None:
         return Projection(included=_resolve(known, attributes))

@@ -10,11 +10,15 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields
 
 from scim_server.protocol.errors import invalid_syntax, invalid_value
 from scim_server.protocol.limits import DEFAULT_COUNT, MAX_RESULTS
+from scim_server.protocol.messages import by_name, called, check_schemas
 from scim_server.protocol.projection import DEFAULT, Projection, read_projection
 from scim_server.protocol.schema import Attribute, ResourceType
 from scim_server.protocol.text import check_text
+from scim_server.protocol.wording import say
 
+SEARCH_REQUEST = "urn:ietf:params:scim:api:messages:2.0:SearchRequest"
 LIST_RESPONSE = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
+_PARAMETER = say("A parameter")
 _LARGEST = 2**62
 _ORDERS = {"ascending": False, "descending": True}
 
@@ -66,9 +70,9 @@ def _checked(
     cursor: str | None,
 ) -> Query:
     if cursor is not None and start_index is not None:
-        raise invalid_value("cursor and startIndex cannot be used together.")
+        raise invalid_value(say("cursor and startIndex cannot be used together."))
     if sort_order is not None and sort_order.lower() not in _ORDERS:
-        raise invalid_value("sortOrder must be ascending or descending.")
+        raise invalid_value(say("sortOrder must be ascending or descending."))
     return Query(
         # Lower than 1 means 1; a negative count means 0, more than the maximum the maximum (section 3.4.2.4).
         start_index=min(_LARGEST, max(1, 1 if start_index is None else start_index)),
@@ -84,15 +88,15 @@ def _checked(
 def projection_in(resource_types: Sequence[ResourceType], parameters: Mapping[str, str]) -> Projection:
     """Read ``attributes`` and ``excludedAttributes`` of a URL: names separated by commas (section 3.9)."""
     names = [parameters.get(name) for name in ("attributes", "excludedAttributes")]
-    attributes, excluded = (None if text is None else check_text(text, "A parameter").split(",") for text in names)
+    attributes, excluded = (None if text is None else check_text(text, _PARAMETER).split(",") for text in names)
     return read_projection(resource_types, attributes, excluded)
 
 
 def _whole(name: str, text: str | None) -> int | None:
-    if text is None:
+    if not text:
         return None
     if not re.fullmatch(r"[+-]?\d{1,40}", text, re.ASCII):
-        raise invalid_value(f"{name} must be an integer.")
+        raise invalid_value(say("{name} must be an integer.", name=name))
     return int(text)
 
 
@@ -116,21 +120,26 @@ _search_request = _SearchRequest()
 _MEMBERS: dict[str, str] = {
     (field.data_key or name).lower(): field.data_key or name for name, field in _search_request.fields.items()
 }
+PARAMETERS = _MEMBERS
+"""What the query of a URL may have, by lower-case name."""
+SEARCH_MEMBERS = ("schemas", *_MEMBERS)
+"""What a SearchRequest may have, in lower case."""
 
 
 def read_search(resource_types: Sequence[ResourceType], body: Any) -> Query:
     """Read a SearchRequest. Raises invalidSyntax, invalidValue."""
     if not isinstance(body, dict):
-        raise invalid_syntax("The body must be a SearchRequest object.")
+        raise invalid_syntax(say("The body must be a {name} object.", name="SearchRequest"))
+    check_schemas(by_name(body, called("SearchRequest")).get("schemas"), SEARCH_REQUEST)
     members = {name: value for name, value in body.items() if value is not None}
     members = {_MEMBERS.get(name.lower()) or name: value for name, value in members.items()}
     if isinstance(members.get("startIndex"), str) or isinstance(members.get("count"), str):
-        raise invalid_value("startIndex and count must be integers.")
+        raise invalid_value(say("startIndex and count must be integers."))
     try:
         given = _search_request.load(members)
     except ValidationError as error:
         wrong = ", ".join(sorted(str(name) for name in error.messages_dict))
-        raise invalid_value(f"Of the SearchRequest, {wrong} has the wrong type.") from None
+        raise invalid_value(say("Of the SearchRequest, {names} has the wrong type.", names=wrong)) from None
     projection = read_projection(resource_types, given.pop("attributes"), given.pop("excluded_attributes"))
     return _checked(projection=projection, **given)
 
@@ -149,13 +158,15 @@ def sort_attribute(resource_types: Sequence[ResourceType], sort_by: str) -> dict
         if attribute.type == "complex":
             value = attribute.sub("value") if attribute.multi_valued else None
             if value is None:
-                raise invalid_value(f"sortBy: {attribute.path} is complex; name one of its sub-attributes.")
+                raise invalid_value(
+                    say("sortBy: {path} is complex; name one of its sub-attributes.", path=attribute.path)
+                )
             attribute = value
         if attribute.returned == "never" or attribute.path == "meta.version":
-            raise invalid_value(f"sortBy: {attribute.path} cannot be sorted by.")
+            raise invalid_value(say("sortBy: {path} cannot be sorted by.", path=attribute.path))
         found[resource_type.name] = attribute
     if not found:
-        raise invalid_value(f"sortBy: there is no attribute {sort_by[:200]!a}.")
+        raise invalid_value(say("sortBy: there is no attribute {name}.", name=ascii(sort_by[:200])))
     return found
 
 

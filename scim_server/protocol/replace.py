@@ -6,6 +6,7 @@ from typing import Any
 from scim_server.protocol.errors import mutability
 from scim_server.protocol.schema import Attribute, ResourceType
 from scim_server.protocol.validation import schemas_in_use
+from scim_server.protocol.wording import say
 
 
 def apply(resource_type: ResourceType, current: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
@@ -39,7 +40,7 @@ def _value(attribute: Attribute, current: Any, wanted: Any) -> Any:
     if attribute.mutability in ("immutable", "writeOnly") and wanted is None:
         return current
     if attribute.mutability == "immutable" and wanted != current:
-        raise mutability(f"{attribute.path} cannot be changed once it is set.")
+        raise mutability(say("{path} cannot be changed once it is set.", path=attribute.path))
     if attribute.sub_attributes and not attribute.multi_valued:
         return _members(attribute.sub_attributes, current, wanted or {}) or None
     return wanted

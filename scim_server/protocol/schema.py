@@ -101,7 +101,7 @@ class Schema:
 class Extension:
     """A schema that extends a resource type, and whether resources must have it (section 6)."""
 
-    schema: Schema
+    schema: Schema = field(repr=False)
     required: bool
 
 
@@ -112,8 +112,8 @@ class ResourceType:
     name: str
     endpoint: str
     description: str
-    schema: Schema
-    extensions: tuple[Extension, ...]
+    schema: Schema = field(repr=False)
+    extensions: tuple[Extension, ...] = field(repr=False)
     common: Mapping[str, Attribute] = field(repr=False)
 
     @cached_property

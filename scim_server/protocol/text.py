@@ -12,9 +12,28 @@ from typing import Any
 
 from scim_server.protocol.errors import ScimError, invalid_syntax, invalid_value
 from scim_server.protocol.limits import JSON_DEPTH
+from scim_server.protocol.wording import say
 
+_BODY, _NAME = say("The body"), say("A member name")
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _CONTAINERS = (dict, list)
+# What Python's reader of JSON may find wrong.
+_PROBLEMS = {
+    str(problem): problem
+    for problem in (
+        say("Expecting value"),
+        say("Expecting property name enclosed in double quotes"),
+        say("Expecting ':' delimiter"),
+        say("Expecting ',' delimiter"),
+        say("Illegal trailing comma before end of object"),
+        say("Illegal trailing comma before end of array"),
+        say("Unterminated string starting at"),
+        say("Invalid control character at"),
+        say("Invalid \\escape"),
+        say("Invalid \\uXXXX escape"),
+        say("Extra data"),
+    )
+}
 _LINE = re.compile("[\t\n\r]")
 # What a JSON text must contain if one of its strings has a forbidden character, or a member name a line break.
 _DOUBTFUL_ESCAPE = re.compile(r"\\(?:[bf]|u00[0-9]|u[dD][89a-fA-F])")
@@ -26,21 +45,32 @@ _INVISIBLE = {"Cf", "Zl", "Zp", "Co", "Cn"}
 _IGNORABLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
 
 
+def code_point(char: str) -> str:
+    """Return how a refusal names a character, such as U+200B."""
+    return f"U+{ord(char):04X}"
+
+
 def check_text(text: str, where: str) -> str:
     """Refuse control characters and lone surrogates; tab, LF and CR may stand in free text.
 
     Raises invalidValue naming ``where`` and the code point, never the text itself.
     """
     if found := _FORBIDDEN.search(text):
-        raise invalid_value(f"{where} contains the character U+{ord(found[0]):04X}, which is not allowed.")
+        raise _forbidden(found[0], where)
     return text
 
 
 def check_line(text: str, where: str) -> str:
     """Refuse what `check_text` refuses, and line breaks and tabs as well."""
     if found := _LINE.search(text):
-        raise invalid_value(f"{where} contains the character U+{ord(found[0]):04X}, which is not allowed.")
+        raise _forbidden(found[0], where)
     return check_text(text, where)
+
+
+def _forbidden(char: str, where: str) -> ScimError:
+    return invalid_value(
+        say("{where} contains the character {char}, which is not allowed.", where=where, char=code_point(char))
+    )
 
 
 def has_line_break(text: str) -> bool:
@@ -90,21 +120,31 @@ def parse_json(body: bytes) -> tuple[Any, bool]:
     Raises invalidSyntax for broken JSON, duplicate names, NaN, numbers out of range and more than `JSON_DEPTH` levels.
     """
     try:
-        text = body.decode("utf-8")
+        # RFC 8259 section 8.1 lets a byte order mark be ignored.
+        text = body.removeprefix(b"\xef\xbb\xbf").decode("utf-8")
     except UnicodeDecodeError as error:
-        raise invalid_syntax(f"The body is not valid UTF-8 (at byte {error.start}).") from None
+        raise invalid_syntax(say("The body is not valid UTF-8 (at byte {position}).", position=error.start)) from None
     try:
         value = _decoder.decode(text)
     except RecursionError:
         raise _too_deep() from None
     except json.JSONDecodeError as error:
-        raise invalid_syntax(
-            f"The body is not valid JSON: {error.msg} (line {error.lineno}, column {error.colno})."
-        ) from None
+        raise _broken(error) from None
     levels = list(_levels(value))
     has_controls = (not text.isascii() or "\x7f" in text) and _DOUBTFUL_CHARACTER.search(text)
     names_lines = _ESCAPED_LINE.search(text) and any(map(_names_lines, levels))
     return value, bool(_DOUBTFUL_ESCAPE.search(text) or has_controls or names_lines)
+
+
+def _broken(error: json.JSONDecodeError) -> ScimError:
+    return invalid_syntax(
+        say(
+            "The body is not valid JSON: {problem} (line {line}, column {column}).",
+            problem=_PROBLEMS.get(error.msg, error.msg),
+            line=error.lineno,
+            column=error.colno,
+        )
+    )
 
 
 def _names_lines(level: list[Any]) -> bool:
@@ -115,10 +155,10 @@ def _names_lines(level: list[Any]) -> bool:
 def check_strings(value: Any, where: str = "") -> None:
     """Let every string in a JSON value pass `check_text`, and every member name `check_line`. Raises invalidValue."""
     if isinstance(value, str):
-        check_text(value, where or "The body")
+        check_text(value, where or _BODY)
     elif isinstance(value, dict):
         for name, member in value.items():
-            check_line(name, "A member name")
+            check_line(name, _NAME)
             short = name[:100]
             check_strings(member, f"{where}.{short}" if where else short)
     elif isinstance(value, list):
@@ -143,7 +183,7 @@ def _levels(value: Any) -> Iterator[list[Any]]:
 
 
 def _too_deep() -> ScimError:
-    return invalid_syntax(f"The body is nested deeper than {JSON_DEPTH} levels.")
+    return invalid_syntax(say("The body is nested deeper than {most} levels.", most=JSON_DEPTH))
 
 
 def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -152,25 +192,25 @@ def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen: set[str] = set()
         for name, _ in pairs:
             if name in seen:
-                raise invalid_syntax(f"The member {name[:100]!a} stands twice in one object.")
+                raise invalid_syntax(say("The member {name} stands twice in one object.", name=ascii(name[:100])))
             seen.add(name)
     return members
 
 
 def _refuse_constant(name: str) -> Any:
-    raise invalid_syntax(f"{name} is not a JSON number.")
+    raise invalid_syntax(say("{name} is not a JSON number.", name=name))
 
 
 def _finite(digits: str) -> float:
     number = float(digits)
     if number in (float("inf"), float("-inf")):
-        raise invalid_syntax("A number is too large.")
+        raise invalid_syntax(say("A number is too large."))
     return number
 
 
 def _whole(digits: str) -> int:
     if len(digits.removeprefix("-")) > 19:
-        raise invalid_syntax("A number has more than 19 digits.")
+        raise invalid_syntax(say("A number has more than 19 digits."))
     return int(digits)
 
 

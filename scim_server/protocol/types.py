@@ -1,6 +1,6 @@
 """What values does each SCIM data type take, and how do they compare? (RFC 7643 section 2.3)
 
-A reader takes a JSON value and returns the canonical one, or raises ValueError with a phrase that
+A reader takes a JSON value and returns the canonical one, or raises ValueError with a Text that
 completes "emails[0].value …". A key is text whose code point order is the order of the values, so
 that the database and Python compare alike.
 """
@@ -16,6 +16,7 @@ from typing import Any
 from unicodedata import combining
 
 from scim_server.protocol.text import folded
+from scim_server.protocol.wording import Text, say
 
 _MOST_MARKS = 30
 """Combining characters in a row."""
@@ -27,20 +28,26 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}", re.ASCII)
 _URI = re.compile(r"(?:[^\x00-\x20\x7f<>\"{}|\\^`%]|%[0-9A-Fa-f]{2})+")
 
 
-def _kind(value: Any) -> str:
-    if value is None:
-        return "null"
-    return {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "an array"}.get(
-        type(value), "an object"
-    )
+_KINDS = {
+    type(None): say("null"),
+    bool: say("a boolean"),
+    int: say("a number"),
+    float: say("a number"),
+    str: say("a string"),
+    list: say("an array"),
+}
+
+
+def _kind(value: Any) -> Text:
+    return _KINDS.get(type(value)) or say("an object")
 
 
 def read_string(value: Any) -> str:
     """Read a string (section 2.3.1)."""
     if not isinstance(value, str):
-        raise ValueError(f"must be a string, not {_kind(value)}")
+        raise ValueError(say("must be a string, not {kind}", kind=_kind(value)))
     if len(value) > _MOST_MARKS and not value.isascii() and _is_stacked(value):
-        raise ValueError(f"must not have more than {_MOST_MARKS} combining characters in a row")
+        raise ValueError(say("must not have more than {most} combining characters in a row", most=_MOST_MARKS))
     return value
 
 
@@ -57,28 +64,28 @@ def _is_stacked(text: str) -> bool:
 def read_boolean(value: Any) -> bool:
     """Read true or false, nothing else (section 2.3.2)."""
     if not isinstance(value, bool):
-        raise ValueError(f"must be true or false, not {_kind(value)}")
+        raise ValueError(say("must be true or false, not {kind}", kind=_kind(value)))
     return value
 
 
 def read_decimal(value: Any) -> int | float:
     """Read a JSON number (section 2.3.3)."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"must be a number, not {_kind(value)}")
+        raise ValueError(say("must be a number, not {kind}", kind=_kind(value)))
     return _in_range(value)
 
 
 def read_integer(value: Any) -> int:
     """Read a number without fraction or exponent (section 2.3.4)."""
     if isinstance(value, bool) or not isinstance(value, int):
-        kind = "a number with a fraction or exponent" if isinstance(value, float) else _kind(value)
-        raise ValueError(f"must be an integer, not {kind}")
+        kind = say("a number with a fraction or exponent") if isinstance(value, float) else _kind(value)
+        raise ValueError(say("must be an integer, not {kind}", kind=kind))
     return int(_in_range(value))
 
 
 def _in_range(value: float) -> int | float:
     if isinstance(value, int) and not -_INTEGER_LIMIT <= value < _INTEGER_LIMIT:
-        raise ValueError("must fit into 64 bits")
+        raise ValueError(say("must fit into 64 bits"))
     return value
 
 
@@ -98,50 +105,50 @@ def date_time_key(value: Any) -> str:
     Such texts sort as the instants do, whatever the number of fraction digits.
     """
     if not isinstance(value, str):
-        raise ValueError(f"must be a dateTime string, not {_kind(value)}")
+        raise ValueError(say("must be a dateTime string, not {kind}", kind=_kind(value)))
     match = _DATE_TIME.fullmatch(value)
     if not match:
-        raise ValueError("must be a dateTime such as 2026-01-31T09:30:00Z")
+        raise ValueError(say("must be a dateTime such as 2026-01-31T09:30:00Z"))
     fraction = (match[7] or "").rstrip("0").ljust(3, "0")
     try:
         moment = datetime.fromisoformat(value[:19])
         seconds = value[:19] if not match[9] else (moment - _offset(match)).isoformat(timespec="seconds")
     except (ValueError, OverflowError):
-        raise ValueError("must be a date and time that exist") from None
+        raise ValueError(say("must be a date and time that exist")) from None
     return f"{seconds}.{fraction}"
 
 
 def _offset(match: re.Match[str]) -> timedelta:
     hours, minutes = int(match[10]), int(match[11])
     if minutes > 59 or (hours, minutes) > (14, 0):
-        raise ValueError("offset")
+        raise ValueError
     return timedelta(hours=hours, minutes=minutes) * (-1 if match[9] == "-" else 1)
 
 
 def read_binary(value: Any) -> str:
     """Read base64 (RFC 4648 section 4), padding optional (section 2.3.6)."""
     if not isinstance(value, str):
-        raise ValueError(f"must be a base64 string, not {_kind(value)}")
+        raise ValueError(say("must be a base64 string, not {kind}", kind=_kind(value)))
     _decode(value)
     return value
 
 
 def _decode(value: str) -> bytes:
     if not _BASE64.fullmatch(value):
-        raise ValueError("must be base64 with the alphabet A-Z a-z 0-9 + /")
+        raise ValueError(say("must be base64 with the alphabet A-Z a-z 0-9 + /"))
     bare = value.rstrip("=")
     try:
         return base64.b64decode(bare + "=" * (-len(bare) % 4), validate=True)
     except binascii.Error:
-        raise ValueError("must be complete base64") from None
+        raise ValueError(say("must be complete base64")) from None
 
 
 def read_reference(value: Any) -> str:
     """Read an absolute or relative URI (section 2.3.7)."""
     if not isinstance(value, str):
-        raise ValueError(f"must be a URI string, not {_kind(value)}")
+        raise ValueError(say("must be a URI string, not {kind}", kind=_kind(value)))
     if not _URI.fullmatch(value):
-        raise ValueError("must be a URI")
+        raise ValueError(say("must be a URI"))
     return value
 
 

@@ -6,6 +6,7 @@ canonical names in schema order, canonical values, and without what the client m
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cache, partial
+from itertools import islice
 from typing import Any
 
 from marshmallow import ValidationError, fields
@@ -14,28 +15,29 @@ from scim_server.protocol.errors import ScimError, invalid_syntax, invalid_value
 from scim_server.protocol.limits import GROUP_MEMBERS
 from scim_server.protocol.messages import by_name, check_schemas, is_unassigned
 from scim_server.protocol.schema import Attribute, ResourceType
-from scim_server.protocol.text import has_line_break, invisible
+from scim_server.protocol.text import code_point, has_line_break, invisible
 from scim_server.protocol.types import READERS
+from scim_server.protocol.wording import Text, say, together
 
 Document = dict[str, Any]
-_RESOURCES = "urn:ietf:params:scim:schemas:core:2.0:"
 _MOST_PROBLEMS = 5
 """Problems that one answer names; looking for more would only keep the server busy."""
+_REQUIRED = say("is required")
 
 
 def check(resource_type: ResourceType, body: Any) -> Document:
     """Return the resource that a client's body describes, without ``schemas``, ``id`` and ``meta``.
 
-    Names match in any letter case (RFC 7643 section 2.1); null, [] and "" mean absent (2.5);
-    unknown and readOnly members are dropped (RFC 7644 sections 3.3 and 3.5.1).
-    Raises invalidSyntax when the body has another structure, invalidValue when a value is missing
+    Names match in any letter case (RFC 7643 section 2.1); null and [] mean absent (2.5); readOnly members are
+    dropped (RFC 7644 sections 3.3 and 3.5.1). Raises invalidSyntax when the body has another structure or members that
+    the type does not know, invalidValue when a value is missing
     or unfit; the detail names the attribute and never repeats the value.
     """
     if not isinstance(body, dict):
-        raise invalid_syntax("The body must be a JSON object.")
+        raise invalid_syntax(say("The body must be a JSON object."))
     fields = _resource(resource_type)
     top = fields.named(body)
-    check_schemas(top.get("schemas"), resource_type.schema.id, _RESOURCES)
+    check_schemas(top.get("schemas"), resource_type.schema.id, [e.schema.id for e in resource_type.extensions])
     document: Document = _load(lambda: fields.complete(top), "")
     for extension in resource_type.extensions:
         urn = extension.schema.id
@@ -46,7 +48,7 @@ def check(resource_type: ResourceType, body: Any) -> Document:
         if values:
             document[urn] = values
         elif extension.required:
-            raise invalid_value(f"{urn} is required.")
+            raise invalid_value(say("{path} is required.", path=urn))
     return document
 
 
@@ -79,7 +81,7 @@ def _container(top: Mapping[str, Any], urn: str) -> dict[str, Any] | None:
     if is_unassigned(container):
         return None
     if not isinstance(container, dict):
-        raise invalid_value(f"{urn} must be an object.")
+        raise invalid_value(say("{path} must be an object.", path=urn))
     return container
 
 
@@ -91,11 +93,11 @@ def _load(load: Callable[[], Any], prefix: str) -> Any:
 
 
 def _refusal(error: ValidationError, prefix: str) -> ScimError:
-    problems = list(_problems(error.messages, prefix))
-    return invalid_value("; ".join(problems[:_MOST_PROBLEMS]) + ".")
+    problems = islice(_problems(error.messages, prefix), _MOST_PROBLEMS)
+    return invalid_value(say("{problems}.", problems=together("{first}; {second}", problems)))
 
 
-def _problems(messages: Any, path: str) -> Iterable[str]:
+def _problems(messages: Any, path: str) -> Iterable[Text]:
     """Flatten marshmallow's messages to ``emails[0].value must be a string``."""
     if isinstance(messages, dict):
         for name, inner in messages.items():
@@ -104,11 +106,13 @@ def _problems(messages: Any, path: str) -> Iterable[str]:
             else:
                 yield from _problems(inner, f"{path}{name}.")
     else:
-        yield from (f"{path.removesuffix('.')} {message}" for message in messages)
+        yield from (say("{path} {phrase}", path=path.removesuffix("."), phrase=message) for message in messages)
 
 
 class _Field(fields.Field[Any]):
-    """A marshmallow field that is read by its method ``load``."""
+    """A marshmallow field that is read by ``load``; values in ``nothing`` mean that it is absent."""
+
+    nothing: tuple[Any, ...] = (None, [], {})
 
     def load(self, value: Any) -> Any:
         """Return the canonical value. Raises ValidationError."""
@@ -134,10 +138,12 @@ class _Value(_Field):
         """Return the canonical value."""
         if type(value) is str and value in self.as_is:
             return value
+        if value == "":
+            raise ValidationError(say("must not be an empty text; null clears it"))
         try:
             value = self.read_type(value)
         except ValueError as problem:
-            raise ValidationError(str(problem)) from None
+            raise ValidationError(problem.args[0]) from None
         if not self.is_plain and isinstance(value, str):
             if self.required or self.identifies:
                 self._check_text(value)
@@ -148,12 +154,12 @@ class _Value(_Field):
 
     def _check_text(self, value: str) -> None:
         if self.required and not value.strip():
-            raise ValidationError("must not be blank")
+            raise ValidationError(say("must not be blank"))
         if self.identifies:
             if has_line_break(value):
-                raise ValidationError("must not contain line breaks or tabs")
+                raise ValidationError(say("must not contain line breaks or tabs"))
             if char := invisible(value):
-                raise ValidationError(f"must not contain the invisible character U+{ord(char):04X}")
+                raise ValidationError(say("must not contain the invisible character {char}", char=code_point(char)))
 
 
 class _Object(_Field):
@@ -174,7 +180,7 @@ class _Object(_Field):
         self.known = frozenset(self.names.values())
         self.needed = {name for name, member in members.items() if member.required}
         self.plan = [
-            (name, isinstance(member, _Value) and member.is_plain_text, member.read_assigned)
+            (name, isinstance(member, _Value) and member.is_plain_text, member.nothing, member.read_assigned)
             for name, member in members.items()
         ]
 
@@ -193,31 +199,33 @@ class _Object(_Field):
         return self.load(value) or None
 
     def named(self, value: Any) -> Mapping[str, Any]:
-        """Return the members with known names, which match in any letter case (section 2.1)."""
+        """Return the members, whose names match in any letter case (section 2.1). Raises invalidSyntax for others."""
         if not isinstance(value, dict):
-            raise ValidationError("must be an object")
+            raise ValidationError(say("must be an object"))
         if value.keys() <= self.known:
             return value
         given = by_name(value, self.where)
+        if unknown := next((name for name in given if name not in self.names), None):
+            raise invalid_syntax(say("{where} has no attribute {name}.", where=self.where, name=ascii(unknown[:200])))
         return {name: given[lower] for lower, name in self.names.items() if lower in given}
 
     def complete(self, given: Mapping[str, Any]) -> Document:
         """Return the canonical members of an object whose names are, which must be complete."""
         loaded = self._read(given, self.needed)
         if not self.needed <= loaded.keys():
-            raise ValidationError({name: ["is required"] for name in self.members if name in self.needed - set(loaded)})
+            missing = self.needed - set(loaded)
+            raise ValidationError({name: [_REQUIRED] for name in self.members if name in missing})
         return loaded
 
     def _read(self, given: Mapping[str, Any], needed: Collection[str]) -> Document:
         loaded: Document = {}
         try:
-            for name, is_plain_text, read_assigned in self.plan:
+            for name, is_plain_text, nothing, read_assigned in self.plan:
                 if name in given:
                     value = given[name]
-                    if is_plain_text and type(value) is str and value.isascii():
-                        if value:
-                            loaded[name] = value
-                    elif (value or not is_unassigned(value)) and (value := read_assigned(value)) is not None:
+                    if not (is_plain_text and value and type(value) is str and value.isascii()):
+                        value = None if not value and value in nothing else read_assigned(value)
+                    if value is not None:
                         loaded[name] = value
         except ValidationError:
             raise ValidationError(dict(self._problems(given, needed))) from None
@@ -225,17 +233,21 @@ class _Object(_Field):
 
     def _problems(self, given: Mapping[str, Any], needed: Collection[str]) -> Iterable[tuple[str, Any]]:
         for name, member in self.members.items():
-            if not is_unassigned(given.get(name)):
-                try:
-                    member.read_assigned(given[name])
-                except ValidationError as error:
-                    yield name, error.messages
-            elif name in needed:
-                yield name, ["is required"]
+            value = given.get(name)
+            try:
+                is_missing = value in member.nothing or member.read_assigned(value) is None
+            except ValidationError as error:
+                yield name, error.messages
+            else:
+                if is_missing and name in needed:
+                    yield name, [_REQUIRED]
 
 
 class _Several(_Field):
     """Several values: at most one primary, no (type, value) pair twice (section 2.4)."""
+
+    # An object is no array: taken for nothing, it would empty a group.
+    nothing = (None, [])
 
     def __init__(self, attribute: Attribute) -> None:
         super().__init__(required=attribute.required)
@@ -253,7 +265,7 @@ class _Several(_Field):
     def load(self, value: Any) -> list[Any]:
         """Return the canonical values of an array."""
         if not isinstance(value, list):
-            raise ValidationError("must be an array")
+            raise ValidationError(say("must be an array"))
         if self.points:
             self._check_targets(value)
         if self.names_alone(value):
@@ -261,7 +273,7 @@ class _Several(_Field):
         elements = self._elements(value)
         if isinstance(self.element, _Object):
             if len([element for element in elements if element.get("primary")]) > 1:
-                raise ValidationError("must not have more than one primary value")
+                raise ValidationError(say("must not have more than one primary value"))
             if not self.points:
                 elements = [element for element in elements if element]
         return _without_repeats(elements) if len(elements) > 1 else elements
@@ -284,10 +296,10 @@ class _Several(_Field):
 
     def _check_targets(self, value: list[Any]) -> None:
         if len(value) > GROUP_MEMBERS:
-            raise ValidationError(f"must not have more than {GROUP_MEMBERS} values")
+            raise ValidationError(say("must not have more than {most} values", most=GROUP_MEMBERS))
         if value and all(element in (None, "", []) for element in value):
             # Passed over, they would empty a group.
-            raise ValidationError("must name resources")
+            raise ValidationError(say("must name resources"))
 
     def names_alone(self, elements: list[Any]) -> bool:
         """Tell whether elements only name their targets, as those of large groups do: nothing in them can be unfit."""
@@ -318,8 +330,7 @@ def _field(attribute: Attribute) -> _Value | _Object | _Several:
 def _single(attribute: Attribute) -> _Value | _Object:
     if not attribute.sub_attributes:
         return _Value(attribute)
-    subs = {sub.name: _Value(sub) for sub in attribute.sub_attributes if sub.mutability != "readOnly"}
-    return _Object(subs, attribute.name, required=attribute.required)
+    return _settable(attribute.sub_attributes, attribute.path, required=attribute.required)
 
 
 @cache
@@ -334,7 +345,9 @@ def _extension(resource_type: ResourceType, urn: str) -> _Object:
     return _settable(resource_type.by_urn[urn.lower()].attributes, urn)
 
 
-def _settable(attributes: Sequence[Attribute], where: str, further: Sequence[str] = ()) -> _Object:
+def _settable(
+    attributes: Sequence[Attribute], where: str, further: Sequence[str] = (), *, required: bool = False
+) -> _Object:
     members = {a.name: _field(a) for a in attributes if a.mutability != "readOnly"}
     others = [a.name for a in attributes if a.name not in members]
-    return _Object(members, where, further=(*others, *further))
+    return _Object(members, where, required=required, further=(*others, *further))

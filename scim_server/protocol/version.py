@@ -3,6 +3,7 @@
 import re
 
 from scim_server.protocol.errors import ScimError
+from scim_server.protocol.wording import say
 
 _ENTITY_TAG = re.compile(r'(?:W/)?("[^"]*")')
 
@@ -14,7 +15,7 @@ def check_match(version: str, if_match: str | None) -> None:
     and section 3.14 uses just those.
     """
     if if_match is not None and not _names(version, if_match):
-        raise ScimError(412, f"The resource has changed: its version is {version}.")
+        raise ScimError(412, say("The resource has changed: its version is {version}.", version=version))
 
 
 def is_known(version: str, if_none_match: str | None) -> bool:

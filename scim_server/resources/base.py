@@ -8,18 +8,21 @@ import secrets
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import orjson
 
 from scim_server import audit, clock
 from scim_server.protocol import patch, replace, template, validation, version
+from scim_server.protocol.compatibility import resource
 from scim_server.protocol.errors import ScimError, not_found, uniqueness
 from scim_server.protocol.limits import RESOURCE_BYTES
 from scim_server.protocol.operations import Operation, read_operations
 from scim_server.protocol.projection import DEFAULT, NOTHING, Projection, project
 from scim_server.protocol.schema import Attribute, ResourceType
 from scim_server.protocol.tree import Present
+from scim_server.protocol.wording import say
 from scim_server.resources.body import Text, gathered
 from scim_server.resources.references import References
 from scim_server.resources.shared import Shared
@@ -143,7 +146,7 @@ class Resources:
     def _stored(self, by: Principal, id: str, projection: Projection) -> documents.Stored:
         stored = documents.get(self.shared.database, self.scope(by), id, self.parts_for(projection))
         if stored is None:
-            raise not_found(f"{self.name} {id[:64]!a}")
+            raise not_found(say("{kind} {id}", kind=self.name, id=ascii(id[:64])))
         return stored
 
     def versions(self, by: Principal, ids: Iterable[str]) -> dict[str, str]:
@@ -195,7 +198,9 @@ class Resources:
 
         Raises invalidSyntax, invalidValue, uniqueness.
         """
-        new = self.new(by, self.draft(by, body), new_id())
+        draft, id = self.draft(by, body), new_id()
+        self._hash(by, draft, None, lambda: self.insert_one(by, self.new(by, draft, id)))
+        new = self.new(by, draft, id)
         with self.shared.database.transaction():
             self.insert_one(by, new)
             made = self._reread(by, new.id, projection, new.draft)
@@ -212,7 +217,8 @@ class Resources:
 
         Raises 404, 412, invalidSyntax, invalidValue, mutability, uniqueness.
         """
-        draft = self.draft(by, body, id)
+        draft = self.draft(by, body)
+        self._hash(by, draft, id, lambda: self.change(by, id, draft, if_match))
         with self.shared.database.transaction():
             self.change(by, id, draft, if_match)
             made = self._reread(by, id, projection, draft)
@@ -233,7 +239,8 @@ class Resources:
         What changes nothing keeps version and lastModified. Raises 404, 412, invalidSyntax, invalidPath,
         invalidFilter, invalidValue, noTarget, mutability, uniqueness.
         """
-        draft = self.draft_patch(by, body, id)
+        draft = self.draft_patch(by, body)
+        self._hash(by, draft, id, lambda: self.change(by, id, draft, if_match))
         with self.shared.database.transaction():
             key = self.change(by, id, draft, if_match)
             if not (wants_body or self.answers_patch(key)):
@@ -252,17 +259,32 @@ class Resources:
 
     # Reading what a client wants, before any lock is taken
 
-    def draft(self, by: Principal, body: Any, id: str | None = None, hashes: Hashes | None = None) -> Whole:
-        """Read a whole resource, that with the id or a new one. Raises invalidSyntax, invalidValue.
+    def _hash(self, by: Principal, draft: Draft, id: str | None, write: Callable[[], object]) -> None:
+        """Hash the password of a write, unless the write is refused: hashing costs as much as a hundred refusals."""
+        if draft.password is None:
+            return
+        with suppress(_Undone), self.shared.database.transaction():
+            write()
+            raise _Undone
+        self.hash(by, draft, id, {})
 
-        ``hashes`` are those that other operations of a Bulk make of passwords of the same resource.
-        """
-        document = validation.check(self._definition(by), body)
+    def draft(self, by: Principal, body: Any) -> Whole:
+        """Read a whole resource. Raises invalidSyntax, invalidValue."""
+        definition = self._definition(by)
+        document = by.habits.read(
+            lambda sent: validation.check(definition, sent), body, lambda sent, found: resource(definition, sent, found)
+        )
         return Whole(references=self.references.take(document), document=document)
 
-    def draft_patch(self, by: Principal, body: Any, id: str, hashes: Hashes | None = None) -> Patch:
-        """Read the operations on the resource with the id. Raises what `read_operations` raises."""
-        operations = read_operations(self._definition(by), body)
+    def hash(self, by: Principal, draft: Draft, id: str | None, hashes: Hashes) -> None:
+        """Hash what is kept as a hash only, for the resource with the id or a new one.
+
+        ``hashes`` are those that other operations of a Bulk made of passwords of the same resource.
+        """
+
+    def draft_patch(self, by: Principal, body: Any) -> Patch:
+        """Read the operations on a resource. Raises what `read_operations` raises."""
+        operations = read_operations(self._definition(by), body, by.habits)
         supplied = frozenset(operation.target.attribute.path.lower() for operation in operations)
         on_document, changes = self.references.split(operations)
         return Patch(operations=on_document, changes=changes, supplied=supplied)
@@ -370,7 +392,10 @@ class Resources:
             rows, content = rows_of(self._definition(by), old), self._content(by, new)
             if len(content.template) > max(RESOURCE_BYTES, len(current.template)):
                 # PATCH after PATCH, it could become too large to be sent as a whole again.
-                raise ScimError(413, f"The {self.name} would be larger than the limit ({RESOURCE_BYTES} bytes).")
+                detail = say(
+                    "The {kind} would be larger than the limit ({most} bytes).", kind=self.name, most=RESOURCE_BYTES
+                )
+                raise ScimError(413, detail)
             try:
                 documents.update(self.shared.database, current, now, rows, content)
             except documents.Taken as taken:
@@ -393,7 +418,8 @@ class Resources:
         path = next(a.path for a in self.resource_type.by_path.values() if a.number == taken.attribute)
         location = self.shared.location(self.resource_type, taken.holder)
         readable = by.may(f"{scope_prefix(self.resource_type)}:read")
-        return uniqueness(f"Another {self.name} has this {path}.", location if readable else None)
+        detail = say("Another {kind} has this {path}.", kind=self.name, path=path)
+        return uniqueness(detail, location if readable else None)
 
     def _definition(self, by: Principal) -> ResourceType:
         """Return the resource type as the tenant's policies make it."""
@@ -410,6 +436,10 @@ class Resources:
 
     def _reread(self, by: Principal, id: str, projection: Projection, draft: Whole | Patch) -> Representation:
         return self.represent(self._stored(by, id, projection), by, projection, draft.supplied)
+
+
+class _Undone(Exception):
+    """A write was tried only."""
 
 
 def new_id() -> str:

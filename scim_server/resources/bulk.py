@@ -12,8 +12,10 @@ from urllib.parse import quote
 import orjson
 
 from scim_server.protocol import bulk, limits
+from scim_server.protocol.compatibility import message
 from scim_server.protocol.errors import ScimError
 from scim_server.protocol.text import parse_json
+from scim_server.protocol.wording import say
 from scim_server.resources.base import Resources
 from scim_server.resources.shared import Shared
 from scim_server.resources.steps import Reading, Step, refusing, waits
@@ -35,7 +37,11 @@ class Bulk:
         what is wrong with an operation is in its result.
         """
         body, is_doubtful = parse_json(content)
-        operations, most = bulk.read_request(body, self.shared.settings.bulk_max_operations)
+        operations, most = by.habits.read(
+            lambda sent: bulk.read_request(sent, self.shared.settings.bulk_max_operations),
+            body,
+            lambda sent, found: message(sent, bulk.BULK_REQUEST, bulk.MEMBERS, found),
+        )
         steps = Reading(by, self.by_endpoint).read(operations, content, is_doubtful=is_doubtful)
         order = bulk.in_order(waits(steps))
         with self.shared.database.transaction():
@@ -51,10 +57,12 @@ class Bulk:
             if ids := [s.id for s in steps if s.of_type is of_type and s.status and not s.refusal and s.id]:
                 versions |= of_type.versions(by, ids)
         never = {s.id for s in steps if s.method == "POST" and (s.refusal or not s.status)}
-        results = [self._result(step, versions, never) for step in steps if step.status]
+        results = [self._result(step, versions, never, by.language) for step in steps if step.status]
         return orjson.dumps({"schemas": [bulk.BULK_RESPONSE], "Operations": results})
 
-    def _result(self, step: Step, versions: Mapping[str, str], never: Collection[str | None]) -> dict[str, Any]:
+    def _result(
+        self, step: Step, versions: Mapping[str, str], never: Collection[str | None], language: str
+    ) -> dict[str, Any]:
         result: dict[str, Any] = {}
         if step.of_type and step.id and step.id not in never:
             result["location"] = self.shared.location(step.of_type.resource_type, quote(step.id, safe=""))
@@ -66,7 +74,7 @@ class Bulk:
             result["version"] = versions[step.id]
         result["status"] = str(step.status)
         if step.refusal:
-            result["response"] = step.refusal.body()
+            result["response"] = step.refusal.body(language)
         return result
 
 
@@ -129,7 +137,7 @@ class _Writing:
         if not step.refusal:
             with refusing(step):
                 if time.monotonic() > self.ends:
-                    raise ScimError(503, "The operations before it took too long. Send this one again.")
+                    raise ScimError(503, say("The operations before it took too long. Send this one again."))
                 self._check_needs(step)
                 with self.shared.database.savepoint():
                     status = self._write(step)
@@ -138,7 +146,8 @@ class _Writing:
     def _check_needs(self, step: Step) -> None:
         failed = [number for number in sorted(step.needs) if self.steps[number].refusal]
         if failed:
-            raise ScimError(409, f"Operation {failed[0] + 1}, which creates what this one refers to, failed.")
+            detail = say("Operation {number}, which creates what this one refers to, failed.", number=failed[0] + 1)
+            raise ScimError(409, detail)
 
     def _do_circle(self, numbers: Sequence[int]) -> None:
         """Do operations that refer to one another, all or none."""
@@ -148,9 +157,10 @@ class _Writing:
                 for step in _by_rows(steps):
                     self._write_in_circle(step)
         except _CircleFailed:
+            failed = ScimError(409, say("The operations that refer to this one and to which it refers failed."))
             for step in steps:
                 if not step.refusal:
-                    step.refuse(ScimError(409, "The operations that refer to this one and to which it refers failed."))
+                    step.refuse(failed)
         for step in steps:
             self._finish(step, 201)
 
@@ -199,6 +209,6 @@ def _by_rows(steps: Sequence[Step]) -> list[Step]:
     for circle in order:
         if len(circle) > 1:
             for number in circle:
-                steps[number].refuse(ScimError(409, "Groups that contain one another cannot be created."))
+                steps[number].refuse(ScimError(409, say("Groups that contain one another cannot be created.")))
             raise _CircleFailed
     return [steps[number] for (number,) in order]

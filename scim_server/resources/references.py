@@ -13,12 +13,13 @@ import orjson
 
 from scim_server.protocol import patch
 from scim_server.protocol.elements import too_many_values, value_key
-from scim_server.protocol.errors import ScimError, invalid_value
+from scim_server.protocol.errors import ScimError, invalid_value, numbered
 from scim_server.protocol.limits import GROUP_MEMBERS, PATCH_COMPARISONS
 from scim_server.protocol.operations import Operation
 from scim_server.protocol.projection import Projection, shown_subs
 from scim_server.protocol.schema import Attribute
 from scim_server.protocol.tree import Node, names_in, terms_in
+from scim_server.protocol.wording import Text, say, together
 from scim_server.resources.shared import Shared
 from scim_server.storage import members
 from scim_server.storage.keys import scope_in, scope_of, tenant_in, type_in
@@ -36,7 +37,7 @@ Changes = Mapping[Attribute, Sequence[Operation]]
 class Circular(ScimError):
     """Refuse a resource that would contain itself."""
 
-    def __init__(self, detail: str) -> None:
+    def __init__(self, detail: Text) -> None:
         super().__init__(400, detail, "invalidValue")
 
 
@@ -65,7 +66,7 @@ class References:
         writable = [operation for operation in operations if operation.target.mutability != "readOnly"]
         total = sum(len(operation.value) for operation in writable if isinstance(operation.value, list))
         if total > GROUP_MEMBERS:
-            raise invalid_value(f"The operations name more than {GROUP_MEMBERS} values.")
+            raise invalid_value(say("The operations name more than {most} values.", most=GROUP_MEMBERS))
         for operation in operations:
             attribute = by_path.get(operation.target.attribute.path)
             if attribute is None:
@@ -96,8 +97,14 @@ class References:
         """Return the ids by which elements name their targets: ``value``, or else the last segment of ``$ref``."""
         ids = [_id(element, self.shared.base_url) for element in elements]
         if not all(ids):
-            refusal = invalid_value(f"{attribute.path}: element {ids.index('')} names no resource of this server.")
-            raise refusal.within(f"Operation {operation.number}") if operation else refusal
+            refusal = invalid_value(
+                say(
+                    "{path}: element {index} names no resource of this server.",
+                    path=attribute.path,
+                    index=ids.index(""),
+                )
+            )
+            raise refusal.within(numbered(operation.number)) if operation else refusal
         return ids
 
     # Changing rows, within the caller's transaction
@@ -172,11 +179,19 @@ class References:
             changed = members.remove(database, key, number, scopes, gone)
         added = members.add(database, key, number, scopes, wanted)
         if added < len(wanted) and (unknown := members.first_unknown(database, scopes, wanted)) is not None:
-            kinds = " or ".join(types)
-            raise invalid_value(f"{attribute.path}: there is no {kinds} with the id {unknown[:64]!a}.")
+            kinds, id = together("{first} or {second}", types), ascii(unknown[:64])
+            raise invalid_value(
+                say("{path}: there is no {kinds} with the id {id}.", path=attribute.path, kinds=kinds, id=id)
+            )
         if added and self.type_name in types and key in members.enclosing(database, key, number):
-            name = self.type_name
-            raise Circular(f"{attribute.path}: a {name} cannot contain itself, directly or through others.")
+            kind = self.type_name
+            raise Circular(
+                say(
+                    "{path}: a {kind} cannot contain itself, directly or through others.",
+                    path=attribute.path,
+                    kind=kind,
+                )
+            )
         return changed + added > 0
 
     # What is shown

@@ -10,11 +10,13 @@ from scim_server.protocol import bulk
 from scim_server.protocol.errors import ScimError, invalid_syntax, too_large
 from scim_server.protocol.messages import by_name
 from scim_server.protocol.text import check_strings
+from scim_server.protocol.wording import say
 from scim_server.resources.base import Resources, new_id
 from scim_server.resources.references import Circular
 from scim_server.resources.values import Hashes, New, Patch, Whole
 from scim_server.tokens import Principal, scope_prefix
 
+_OPERATION, _LIMIT = say("The operation"), say("the limit")
 _SHOWN = 16
 """Characters that a result repeats of a method that is none."""
 
@@ -93,8 +95,8 @@ class Reading:
     def _read_envelope(self, number: int, step: Step, operation: Any, *, is_doubtful: bool) -> dict[str, Any]:
         """Read what the operations that refer to this one must know."""
         if not isinstance(operation, dict):
-            raise invalid_syntax("An operation must be an object.")
-        members = by_name(operation, "The operation")
+            raise invalid_syntax(say("An operation must be an object."))
+        members = by_name(operation, _OPERATION)
         if is_doubtful:
             # What a result repeats comes first, so that it can be told which operation is meant.
             check_strings({name: members[name] for name in ("method", "bulkid", "path") if name in members})
@@ -106,7 +108,7 @@ class Reading:
         bulk_id = bulk.read_bulk_id(members, step.method)
         if step.method == "POST" and bulk_id:
             if bulk_id in self.creators:
-                raise invalid_syntax("The bulkId is that of an operation before.")
+                raise invalid_syntax(say("The bulkId is that of an operation before."))
             step.id = new_id()
             self.creators[bulk_id], self.ids[bulk_id] = number, step.id
         if is_doubtful:
@@ -119,15 +121,22 @@ class Reading:
             endpoint, step.id = bulk.read_target(members, "PUT")
         except ScimError:
             return
-        step.of_type = self.kinds.get(endpoint)
+        step.of_type = self._kind(endpoint)
+
+    def _kind(self, endpoint: str) -> Resources | None:
+        """Return the resources at an endpoint, in any letter case if that is accepted."""
+        if endpoint in self.kinds:
+            return self.kinds[endpoint]
+        found = next((kind for name, kind in self.kinds.items() if name.lower() == endpoint.lower()), None)
+        return found if found and self.by.habits.accepts("endpoint-case") else None
 
     def _read_target(self, step: Step, members: Mapping[str, Any]) -> Any:
         """Find out what an operation is about; return its data with ids in the place of bulkIds."""
         assert step.method
         endpoint, named = bulk.read_target(members, step.method)
-        step.of_type = self.kinds.get(endpoint)
+        step.of_type = self._kind(endpoint)
         if step.of_type is None:
-            raise ScimError(404, "The path names no endpoint of a resource type.")
+            raise ScimError(404, say("The path names no endpoint of a resource type."))
         if named is not None:
             step.id, bulk_id = bulk.resolved(named, self.ids)
             step.needs |= {self.creators[bulk_id]} if bulk_id else set()
@@ -147,12 +156,15 @@ class Reading:
         hashes = self.hashes.setdefault(step.id, {})
         match step.method:
             case "POST":
-                draft = step.of_type.draft(self.by, data, hashes=hashes)
+                draft = step.of_type.draft(self.by, data)
+                step.of_type.hash(self.by, draft, None, hashes)
                 step.made = step.of_type.new(self.by, draft, step.id)
             case "PUT":
-                step.made = step.of_type.draft(self.by, data, step.id, hashes)
+                step.made = step.of_type.draft(self.by, data)
+                step.of_type.hash(self.by, step.made, step.id, hashes)
             case "PATCH":
-                step.made = step.of_type.draft_patch(self.by, data, step.id, hashes)
+                step.made = step.of_type.draft_patch(self.by, data)
+                step.of_type.hash(self.by, step.made, step.id, hashes)
 
 
 def waits(steps: Sequence[Step]) -> list[set[int]]:
@@ -171,4 +183,4 @@ def waits(steps: Sequence[Step]) -> list[set[int]]:
 def _check_size(data: Any, limit: int) -> None:
     """Refuse what would be too large for a request of its own. Raises 413."""
     if len(json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()) > limit:
-        raise too_large("the limit", limit)
+        raise too_large(_LIMIT, limit)

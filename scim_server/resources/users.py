@@ -12,9 +12,10 @@ from scim_server.protocol import patch
 from scim_server.protocol.errors import invalid_value
 from scim_server.protocol.template import Slot
 from scim_server.protocol.text import folded, has_line_break, opaque
+from scim_server.protocol.wording import say
 from scim_server.resources.base import Resources
 from scim_server.resources.groups import MEMBERS, SERVICES
-from scim_server.resources.values import Hashes, Patch, Whole
+from scim_server.resources.values import Draft, Hashes, Patch, Whole
 from scim_server.storage import passwords as kept
 from scim_server.storage.documents import Stored
 from scim_server.storage.keys import scope_of
@@ -60,40 +61,43 @@ class Users(Resources):
             f"{ENTERPRISE}:manager.displayName": named(manager, None),
         }
 
-    def draft(self, by: Principal, body: Any, id: str | None = None, hashes: Hashes | None = None) -> Whole:
-        """Take the password out of the document and hash it, before any lock is taken."""
-        draft = super().draft(by, body, id)
-        password = draft.document.pop("password", None)
-        if password is not None:
-            draft.password_hash = self._hashed(by, password, id, hashes)
+    def draft(self, by: Principal, body: Any) -> Whole:
+        """Take the password out of the document."""
+        draft = super().draft(by, body)
+        draft.password = self._checked(draft.document.pop("password", None))
         return draft
 
-    def draft_patch(self, by: Principal, body: Any, id: str, hashes: Hashes | None = None) -> Patch:
-        """Take what becomes of the password out of the operations and hash it, before any lock is taken."""
-        draft = super().draft_patch(by, body, id)
+    def draft_patch(self, by: Principal, body: Any) -> Patch:
+        """Take what becomes of the password out of the operations."""
+        draft = super().draft_patch(by, body)
         on_password = [o for o in draft.operations if o.target.attribute.path == "password"]
         if on_password:
             draft.operations = [o for o in draft.operations if o not in on_password]
             password = patch.apply_to(self.attribute("password"), None, on_password)
             draft.removes_password = password is None
-            if password is not None:
-                draft.password_hash = self._hashed(by, password, id, hashes)
+            draft.password = self._checked(password)
         return draft
 
-    def _hashed(self, by: Principal, password: str, id: str | None, hashes: Hashes | None) -> str:
-        """Return the hash of a password, the stored one or one made before if it is the same."""
+    def _checked(self, password: str | None) -> str | None:
+        if password is None:
+            return None
         least = self.shared.settings.password_min_length
         if len(password) > LONGEST:
-            raise invalid_value(f"password must not have more than {LONGEST} characters.")
+            raise invalid_value(say("password must not have more than {most} characters.", most=LONGEST))
         if has_line_break(password):
-            raise invalid_value("password must not contain line breaks or tabs.")
+            raise invalid_value(say("password must not contain line breaks or tabs."))
         if len(opaque(password)) < least:
-            raise invalid_value(f"password must have at least {least} characters.")
-        hashes = {} if hashes is None else hashes
-        if password not in hashes:
-            stored = kept.get(self.shared.database, self.scope(by), id) if id else None
-            hashes[password] = hash_of(password, stored)
-        return hashes[password]
+            raise invalid_value(say("password must have at least {least} characters.", least=least))
+        return password
+
+    def hash(self, by: Principal, draft: Draft, id: str | None, hashes: Hashes) -> None:
+        """Hash the password; the stored hash or one made before stays if it is the same."""
+        password = draft.password
+        if password is not None:
+            if password not in hashes:
+                stored = kept.get(self.shared.database, self.scope(by), id) if id else None
+                hashes[password] = hash_of(password, stored)
+            draft.password_hash = hashes[password]
 
     def derive(self, read: Mapping[str, Any], by: Principal) -> dict[str, list[bytes]]:
         groups, services = self._enclosing(read["groups"])

@@ -34,6 +34,7 @@ class Answer:
 class Draft:
     """What a client wants to write, split by where its parts are kept."""
 
+    password: str | None = field(default=None, repr=False)
     password_hash: str | None = field(default=None, repr=False)
     removes_password: bool = False
 

@@ -10,6 +10,7 @@ from scim_server.protocol.errors import invalid_filter
 from scim_server.protocol.match import fits
 from scim_server.protocol.schema import Attribute
 from scim_server.protocol.tree import And, Compare, Constant, Element, Node, Not, Or, Present, names_in
+from scim_server.protocol.wording import say
 from scim_server.storage import grams
 from scim_server.storage.pages import INDEXED_LENGTH
 from scim_server.storage.sources import FALSE, TRUE, Condition, Finite, Linked, Single, Source, Values, joined
@@ -167,7 +168,7 @@ class Search:
                 tested = _inside(condition, lambda attribute, operator, key: _of(linked, attribute, operator, key))
                 return _among(linked, tested, wanted, bool(linked.beside & names_in(condition)))
             case Single() | Finite():
-                raise invalid_filter(f"{parent.path} cannot be filtered by element.")
+                raise invalid_filter(say("{path} cannot be filtered by element.", path=parent.path))
         if not parent.multi_valued:
             # The sub-attributes of a single value may have columns: it is one element anyway.
             return self.condition(condition, wanted)

@@ -1,12 +1,16 @@
 """Who is asking? Every route needs a bearer token unless it is marked public. (RFC 7644 section 2)"""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import TypeVar, cast
 
-from flask import Flask, current_app, g, request
+from flask import Flask, Response, current_app, g, request
 
 from scim_server.protocol.errors import ScimError
+from scim_server.protocol.wording import say
 from scim_server.tokens import Authenticator, Principal
+from scim_server.web.negotiation import language
+from scim_server.web.paths import OTHER_CASE
 
 _View = TypeVar("_View", bound=Callable[..., object])
 _CHALLENGE = 'Bearer realm="scim"'
@@ -29,19 +33,26 @@ def install(app: Flask, authenticator: Authenticator, public_discovery: bool) ->
         if header is None and public_discovery and getattr(view, "is_public", False):
             return
         g.principal = _read_principal(authenticator, header)
+        if OTHER_CASE in request.environ:
+            g.principal.habits.accepts("endpoint-case")
+
+    @app.after_request
+    def note(response: Response) -> Response:
+        if g.principal:
+            authenticator.note(g.principal)
+        return response
 
 
 def _read_principal(authenticator: Authenticator, header: str | None) -> Principal:
     if header is None:
-        raise ScimError(401, "The request needs a bearer token.", None, {"WWW-Authenticate": _CHALLENGE})
+        raise ScimError(401, say("The request needs a bearer token."), None, {"WWW-Authenticate": _CHALLENGE})
     scheme, _, token = header.partition(" ")
     principal = authenticator.principal(token.strip()) if scheme.lower() == "bearer" else None
     if principal is None:
         challenge = f'{_CHALLENGE}, error="invalid_token"'
-        raise ScimError(
-            401, "The bearer token is malformed, unknown, expired or revoked.", None, {"WWW-Authenticate": challenge}
-        )
-    return principal
+        detail = say("The bearer token is malformed, unknown, expired or revoked.")
+        raise ScimError(401, detail, None, {"WWW-Authenticate": challenge})
+    return dataclasses.replace(principal, language=language())
 
 
 def known_principal() -> Principal | None:

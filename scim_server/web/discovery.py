@@ -11,6 +11,7 @@ from scim_server.protocol import limits
 from scim_server.protocol.errors import ScimError, not_found
 from scim_server.protocol.query import list_head
 from scim_server.protocol.registry import Registry
+from scim_server.protocol.wording import say
 from scim_server.web.auth import known_principal, public
 from scim_server.web.replies import respond
 
@@ -105,7 +106,7 @@ def _respond_one(found: list[dict[str, Any]], id: str, kind: str) -> Response:
     for body in found:
         if body["id"].lower() == id.lower() if kind == "Schema" else body["id"] == id:
             return _respond(body)
-    raise not_found(f"{kind} {id[:200]!a}")
+    raise not_found(say("{kind} {id}", kind=kind, id=ascii(id[:200])))
 
 
 def _respond_list(found: list[dict[str, Any]]) -> Response:
@@ -120,4 +121,4 @@ def _respond(body: dict[str, Any]) -> Response:
 
 def _refuse_filter() -> None:
     if "filter" in request.args:
-        raise ScimError(403, "Discovery endpoints cannot be filtered.")
+        raise ScimError(403, say("Discovery endpoints cannot be filtered."))

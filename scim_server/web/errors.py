@@ -9,14 +9,15 @@ from werkzeug.exceptions import HTTPException
 
 from scim_server.idempotency import Reply
 from scim_server.protocol.errors import ScimError
-from scim_server.web.negotiation import drain
+from scim_server.protocol.wording import say
+from scim_server.web.negotiation import drain, language
 from scim_server.web.replies import respond
 
 log = logging.getLogger(__name__)
 
 _DETAILS = {
-    404: "There is no such endpoint.",
-    405: "The endpoint does not allow this method.",
+    404: say("There is no such endpoint."),
+    405: say("The endpoint does not allow this method."),
 }
 
 
@@ -31,22 +32,27 @@ def install(app: Flask, unavailable: type[Exception]) -> None:
     def respond_http(error: HTTPException) -> Response:
         status = error.code or 500
         headers = {name: value for name, value in error.get_headers() if name == "Allow"}
-        return _respond(ScimError(status, _DETAILS.get(status, error.description or error.name), None, headers))
+        detail = _DETAILS.get(status) or say("{problem}", problem=error.description or error.name)
+        return _respond(ScimError(status, detail, None, headers))
 
     @app.errorhandler(unavailable)
     def respond_unavailable(error: Exception) -> Response:
         log.error("the database is unavailable: %s", error)
-        return _respond(ScimError(503, "The server cannot reach its database; try again.", None, {"Retry-After": "5"}))
+        detail = say("The server cannot reach its database; try again.")
+        return _respond(ScimError(503, detail, None, {"Retry-After": "5"}))
 
     @app.errorhandler(Exception)
     def respond_unexpected(error: Exception) -> Response:
         reference = secrets.token_hex(6)
         log.error("unexpected error %s", reference, exc_info=error)
-        return _respond(ScimError(500, f"The server failed; its log has the cause under {reference}."))
+        detail = say("The server failed; its log has the cause under {reference}.", reference=reference)
+        return _respond(ScimError(500, detail))
 
 
 def reply_to(error: ScimError) -> Reply:
-    return Reply(error.status, error.headers, orjson.dumps(error.body()))
+    """Return the answer to a refused request, in the language that it asks for."""
+    chosen = language()
+    return Reply(error.status, error.headers | {"Content-Language": chosen}, orjson.dumps(error.body(chosen)))
 
 
 def _respond(error: ScimError) -> Response:

@@ -6,6 +6,7 @@ from flask import request
 
 from scim_server.idempotency import Answers, Reply
 from scim_server.protocol.errors import ScimError, invalid_value
+from scim_server.protocol.wording import say
 from scim_server.tokens import Principal
 from scim_server.web.errors import reply_to
 
@@ -23,7 +24,7 @@ def once(answers: Answers, by: Principal, content: bytes, work: Callable[[Keep |
     if key is None:
         return work(None)
     if not (0 < len(key) <= _LONGEST and key.isascii() and key.isprintable()):
-        raise invalid_value(f"The Idempotency-Key must have 1 to {_LONGEST} visible ASCII characters.")
+        raise invalid_value(say("The Idempotency-Key must have 1 to {most} visible ASCII characters.", most=_LONGEST))
     named = answers.request(by.credential, request.method, request.path, key, request.query_string + b"\n" + content)
     with answers.alone(named):
         if known := answers.find(named):

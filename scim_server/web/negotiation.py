@@ -1,4 +1,4 @@
-"""What does a request body say? Media type, size, strict JSON. (RFC 7644 sections 3.1 and 3.8)"""
+"""What does a request say? Its body (media type, size, strict JSON), its query, its language. (RFC 7644 section 3)"""
 
 from contextlib import suppress
 from typing import Any
@@ -9,9 +9,12 @@ from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import ClientDisconnected
 
 from scim_server.protocol.errors import ScimError, invalid_syntax, invalid_value, too_large
+from scim_server.protocol.query import PARAMETERS
 from scim_server.protocol.text import read_json
+from scim_server.protocol.wording import LANGUAGES, Text, say
 
 _MEDIA_TYPES = {"application/scim+json", "application/json"}
+_LIMIT = say("the limit")
 _DRAIN_BYTES = 8 * 1024 * 1024
 
 
@@ -20,7 +23,7 @@ def read_body(limit: int) -> Any:
     return read_json(read_text(limit))
 
 
-def read_text(limit: int, limit_name: str = "the limit") -> bytes:
+def read_text(limit: int, limit_name: Text = _LIMIT) -> bytes:
     """Return the body, which is said to be JSON.
 
     Raises 415 for another media type, 413 for more than ``limit`` bytes with or without Content-Length, invalidSyntax
@@ -28,16 +31,16 @@ def read_text(limit: int, limit_name: str = "the limit") -> bytes:
     """
     body = _read_bytes(limit, limit_name)
     if not body:
-        raise invalid_syntax("The request needs a JSON body.")
+        raise invalid_syntax(say("The request needs a JSON body."))
     if request.mimetype not in _MEDIA_TYPES:
-        raise ScimError(415, "The body must be application/scim+json or application/json.")
+        raise ScimError(415, say("The body must be application/scim+json or application/json."))
     charset = request.mimetype_params.get("charset", "utf-8").lower()
     if charset not in ("utf-8", "utf8"):
-        raise ScimError(415, "The body must be in UTF-8.")
+        raise ScimError(415, say("The body must be in UTF-8."))
     return body
 
 
-def _read_bytes(limit: int, limit_name: str) -> bytes:
+def _read_bytes(limit: int, limit_name: Text) -> bytes:
     length = request.content_length
     if length is not None and length > limit:
         raise too_large(limit_name, limit)
@@ -46,7 +49,7 @@ def _read_bytes(limit: int, limit_name: str) -> bytes:
     if len(body) > limit:
         raise too_large(limit_name, limit)
     if length is not None and len(body) < length:
-        raise invalid_syntax("The body is shorter than its Content-Length says.")
+        raise invalid_syntax(say("The body is shorter than its Content-Length says."))
     return body
 
 
@@ -55,7 +58,7 @@ def _read(most: int) -> bytes:
         return request.stream.read(most)
     except (ParseException, ClientDisconnected, OSError):
         # What was wrong is part of the body, so it is neither answered nor logged.
-        raise invalid_syntax("The body cannot be read: its transfer is broken.") from None
+        raise invalid_syntax(say("The body cannot be read: its transfer is broken.")) from None
 
 
 def drain() -> None:
@@ -66,10 +69,20 @@ def drain() -> None:
             most -= len(chunk)
 
 
+def language() -> str:
+    """Return the language in which a refusal is to speak, by lookup (RFC 4647 section 3.4)."""
+    wanted = (tag.partition("-")[0].lower() for tag, quality in request.accept_languages if quality > 0)
+    return next((tag for tag in wanted if tag in LANGUAGES), LANGUAGES[0])
+
+
 def query_parameters() -> dict[str, str]:
-    """Return the URL's parameters, of several with one name the first. Raises invalidValue for what is not UTF-8."""
+    """Return the URL's parameters by their names, in any letter case; of several with one name the first.
+
+    What some clients leave at the end of a URL says nothing. Raises invalidValue for what is not UTF-8.
+    """
     try:
-        pairs = parse_qsl(request.query_string.decode("ascii"), keep_blank_values=True, errors="strict")
+        text = request.query_string.decode("ascii").rstrip("?&")
+        pairs = parse_qsl(text, keep_blank_values=True, errors="strict")
     except ValueError:
-        raise invalid_value("The query of the URL is not percent-encoded UTF-8.") from None
-    return dict(reversed(pairs))
+        raise invalid_value(say("The query of the URL is not percent-encoded UTF-8.")) from None
+    return {PARAMETERS.get(name.lower(), name): value for name, value in reversed(pairs)}

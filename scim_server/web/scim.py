@@ -5,11 +5,20 @@ from collections.abc import Callable
 from flask import Blueprint, Response, request
 
 from scim_server.idempotency import Answers, Reply
+from scim_server.protocol.compatibility import message
 from scim_server.protocol.errors import ScimError, not_implemented
 from scim_server.protocol.limits import RESOURCE_BYTES
-from scim_server.protocol.query import Query, projection_in, read_parameters, read_search
+from scim_server.protocol.query import (
+    SEARCH_MEMBERS,
+    SEARCH_REQUEST,
+    Query,
+    projection_in,
+    read_parameters,
+    read_search,
+)
 from scim_server.protocol.schema import Attribute, ResourceType
 from scim_server.protocol.text import read_json
+from scim_server.protocol.wording import Text, say
 from scim_server.resources import listing, memberships
 from scim_server.resources.base import Resources
 from scim_server.resources.bulk import Bulk
@@ -21,6 +30,7 @@ from scim_server.web.idempotency import Keep, once
 from scim_server.web.negotiation import query_parameters, read_body, read_text
 from scim_server.web.replies import respond
 
+_PAYLOAD = say("maxPayloadSize")
 View = Callable[..., Response]
 
 
@@ -35,7 +45,7 @@ def blueprint(shared: Shared, resources: dict[str, Resources]) -> Blueprint:
             if not attribute.urn:
                 _add_elements(routes, of_type, attribute)
     _add_root(routes, list(resources.values()))
-    routes.add_url_rule("/Me", "me-create", _absent("POST to /Me"), methods=["POST"])
+    routes.add_url_rule("/Me", "me-create", _absent(say("POST to /Me")), methods=["POST"])
     _add_bulk(routes, Bulk(shared, resources.values()), answers)
     return routes
 
@@ -53,7 +63,7 @@ def _add_root(routes: Blueprint, kinds: list[Resources]) -> None:
 
     def search_all() -> Response:
         by, found = readable()
-        return _respond_list(found, by, read_search(_types(found), read_body(RESOURCE_BYTES)))
+        return _respond_list(found, by, _read_search(_types(found), by))
 
     routes.add_url_rule("", "root", query_all, methods=["GET"])
     routes.add_url_rule("/.search", "root-search", search_all, methods=["POST"])
@@ -61,6 +71,14 @@ def _add_root(routes: Blueprint, kinds: list[Resources]) -> None:
 
 def _types(kinds: list[Resources]) -> list[ResourceType]:
     return [kind.resource_type for kind in kinds]
+
+
+def _read_search(types: list[ResourceType], by: Principal) -> Query:
+    return by.habits.read(
+        lambda sent: read_search(types, sent),
+        read_body(RESOURCE_BYTES),
+        lambda sent, found: message(sent, SEARCH_REQUEST, SEARCH_MEMBERS, found),
+    )
 
 
 def _respond_list(kinds: list[Resources], by: Principal, query: Query) -> Response:
@@ -79,7 +97,7 @@ def _add_collection(routes: Blueprint, of_type: Resources, answers: Answers) -> 
 
     def search() -> Response:
         by = require(f"{scope}:read")
-        return _respond_list([of_type], by, read_search(types, read_body(RESOURCE_BYTES)))
+        return _respond_list([of_type], by, _read_search(types, by))
 
     def create() -> Response:
         by = require(f"{scope}:write")
@@ -143,7 +161,7 @@ def _of_caller(view: View) -> View:
     def act() -> Response:
         by = known_principal()
         if not (by and by.user):
-            raise ScimError(501, "The token belongs to no user, so there is nothing at /Me.")
+            raise ScimError(501, say("The token belongs to no user, so there is nothing at /Me."))
         return view(by.user)
 
     return act
@@ -161,7 +179,7 @@ def _add_elements(routes: Blueprint, of_type: Resources, attribute: Attribute) -
 
     def search(id: str) -> Response:
         by = require(f"{scope}:read")
-        found = memberships.answer(of_type, attribute, by, id, read_search(types, read_body(RESOURCE_BYTES)))
+        found = memberships.answer(of_type, attribute, by, id, _read_search(types, by))
         return respond(Reply(200, {}, found))
 
     path = f"{of_type.resource_type.endpoint}/<id>/{attribute.name}"
@@ -174,7 +192,7 @@ def _add_bulk(routes: Blueprint, bulk: Bulk, answers: Answers) -> None:
 
     def run() -> Response:
         by = require("bulk")
-        content = read_text(bulk.shared.settings.bulk_max_payload, "maxPayloadSize")
+        content = read_text(bulk.shared.settings.bulk_max_payload, _PAYLOAD)
 
         def work(keep: Keep | None) -> Reply:
             within = (lambda body: keep(Reply(200, {}, body))) if keep else None
@@ -185,7 +203,7 @@ def _add_bulk(routes: Blueprint, bulk: Bulk, answers: Answers) -> None:
     routes.add_url_rule("/Bulk", "bulk", run, methods=["POST"])
 
 
-def _absent(what: str) -> View:
+def _absent(what: Text) -> View:
     def refuse(id: str | None = None) -> Response:
         raise not_implemented(what)
 

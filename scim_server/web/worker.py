@@ -15,6 +15,7 @@ from gunicorn.util import write_nonblock
 from gunicorn.workers.gthread import ThreadWorker
 
 from scim_server.protocol.errors import ScimError
+from scim_server.protocol.wording import say
 from scim_server.web.replies import MEDIA_TYPE
 
 
@@ -49,10 +50,10 @@ class AccessLogger(Logger):  # type: ignore[misc]
 def _refusal(exc: BaseException) -> ScimError:
     match exc:
         case LimitRequestLine():
-            return ScimError(414, "The URL is too long; a long filter goes into the body of POST …/.search.")
+            return ScimError(414, say("The URL is too long; a long filter goes into the body of POST …/.search."))
         case LimitRequestHeaders():
-            return ScimError(431, "The request has too many or too long headers.")
+            return ScimError(431, say("The request has too many or too long headers."))
         case ParseException():
-            return ScimError(400, "The request is not valid HTTP.", "invalidSyntax")
+            return ScimError(400, say("The request is not valid HTTP."), "invalidSyntax")
         case _:
-            return ScimError(500, "The server failed before it could read the request.")
+            return ScimError(500, say("The server failed before it could read the request."))

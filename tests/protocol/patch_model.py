@@ -185,7 +185,8 @@ def change(op: str, target: Target, value: Any, notes: set[str]) -> list[Step]:
         return [Step(op, target, elements(attribute, value))]
     says_nothing = value == {} and attribute.sub_attributes and target.sub is None
     if op == "remove" or (nothing(value) and not says_nothing):
-        return [Step(op, target, None)]
+        clears = value == "" and not attribute.multi_valued
+        return [Step("replace" if clears and op == "add" else op, target, None)]
     if attribute.sub_attributes and target.sub is None:
         return [Step(op, target, parts(attribute, value))]
     return [Step(op, target, simple(target.sub or attribute, value))]

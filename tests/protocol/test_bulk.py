@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scim_server.protocol import bulk
+from scim_server.protocol.compatibility import message
 from scim_server.protocol.errors import ScimError
+from scim_server.protocol.habits import ALL, Habits
 from tests.scim import LIST, PATCH_OP, USER
 
 Needs = Sequence[set[int]]
@@ -22,6 +24,15 @@ def refusal(read: Callable[..., Any], *arguments: Any) -> tuple[int, str | None]
     with pytest.raises(ScimError) as raised:
         read(*arguments)
     return raised.value.status, raised.value.scim_type
+
+
+def read_request(body: Any, most: int) -> Any:
+    """Read a BulkRequest as its sender means it."""
+    return Habits(ALL).read(
+        lambda sent: bulk.read_request(sent, most),
+        body,
+        lambda sent, found: message(sent, bulk.BULK_REQUEST, bulk.MEMBERS, found),
+    )
 
 
 # The message and its operations
@@ -41,10 +52,11 @@ def refusal(read: Callable[..., Any], *arguments: Any) -> tuple[int, str | None]
         ({"schemas": [bulk.BULK_REQUEST.upper()]}, None),
         ({"schemas": ["urn:example:other"]}, None),
         ({"schemas": [USER, bulk.BULK_REQUEST]}, None),
+        ({"schemas": bulk.BULK_REQUEST, "other": 1}, None),
     ],
 )
 def test_a_request_is_read(members: dict[str, Any], expected: int | None) -> None:
-    assert bulk.read_request({"Operations": [1, "x"]} | members, 2) == ([1, "x"], expected)
+    assert read_request({"Operations": [1, "x"]} | members, 2) == ([1, "x"], expected)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +64,7 @@ def test_a_request_is_read(members: dict[str, Any], expected: int | None) -> Non
     [
         *((400, "invalidSyntax", body) for body in (None, [], "x", 5, True, {}, [{"Operations": [{}]}])),
         *((400, "invalidSyntax", {"Operations": value}) for value in (None, [], {}, "x", 5, {"0": {}})),
-        *((400, "invalidSyntax", {"schemas": value, "Operations": [{}]}) for value in ("x", 5, {}, [5], [None])),
+        *((400, "invalidSyntax", {"schemas": value, "Operations": [{}]}) for value in (5, [5], [None])),
         *((400, "invalidSyntax", {"schemas": [urn], "Operations": [{}]}) for urn in (PATCH_OP, LIST, USER)),
         (400, "invalidSyntax", {"schemas": [bulk.BULK_RESPONSE], "Operations": [{}]}),
         (400, "invalidSyntax", {"Operations": [{}], "operations": [{}]}),
@@ -61,12 +73,17 @@ def test_a_request_is_read(members: dict[str, Any], expected: int | None) -> Non
     ],
 )  # fmt: skip
 def test_another_message_is_refused(status: int, scim_type: str | None, body: Any) -> None:
-    assert refusal(bulk.read_request, body, 2) == (status, scim_type)
+    assert refusal(read_request, body, 2) == (status, scim_type)
+
+
+@pytest.mark.parametrize("schemas", [None, [], ["urn:example:other"], [USER, bulk.BULK_REQUEST], bulk.BULK_REQUEST])
+def test_schemas_must_be_those_of_a_bulk_request_by_the_rfc(schemas: Any) -> None:
+    assert refusal(bulk.read_request, {"schemas": schemas, "Operations": [{}]}, 2) == (400, "invalidSyntax")
 
 
 def test_the_refusal_of_too_many_operations_names_the_limit() -> None:
     with pytest.raises(ScimError, match=r"maxOperations \(2\)"):
-        bulk.read_request({"Operations": [{}] * 3}, 2)
+        read_request({"Operations": [{}] * 3}, 2)
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])

@@ -13,7 +13,7 @@ from scim_server.protocol.registry import Registry, load_registry
 from scim_server.protocol.schema import ResourceType
 from scim_server.protocol.tree import And, Compare, Element, Node, Not, Or, Present
 from tests.filters import Maker, render
-from tests.scim import ACCOUNT_USER, ENTERPRISE, USER
+from tests.scim import ENTERPRISE, USER
 
 TYPE = load_registry().resource_types["User"]
 
@@ -80,16 +80,11 @@ def test_not_binds_tighter_than_and_and_tighter_than_or(text: str, tree: str) ->
         (f'{USER}:userName sw "J"', "userName sw j"),
         (f'{USER.upper()}:name.familyName co "O\'Malley"', "name.familyName co o'malley"),
         (f'{ENTERPRISE}:manager.value eq "Id"', f"{ENTERPRISE}:manager.value eq Id"),
-        ('department eq "D"', f"{ENTERPRISE}:department eq d"),
-        ('Manager.Value eq "Id"', f"{ENTERPRISE}:manager.value eq Id"),
-        ('accountStatus eq "Expired"', f"{ACCOUNT_USER}:accountStatus eq expired"),
-        ('services[display sw "m"]', f"{ACCOUNT_USER}:services[{ACCOUNT_USER}:services.display sw m]"),
         ('emails co "x"', "emails.value co x"),
         ("emails pr", "emails pr"),
         ("name pr", "name pr"),
         ('emails[type eq "work" and value co "@x"]', "emails[(emails.type eq work and emails.value co @x)]"),
         ('emails[not (type eq "work") or (value pr)]', "emails[(not emails.type eq work or emails.value pr)]"),
-        ('emails[type eq "work"].value eq "x"', "emails[(emails.type eq work and emails.value eq x)]"),
         ('groups.$ref eq "https://x/Groups/1"', "groups.$ref eq https://x/Groups/1"),
         ('meta.created ge "2011-05-13T06:42:34+02:00"', "meta.created ge 2011-05-13T04:42:34.000"),
         ('meta.created eq "2011-05-13T04:42:34.0Z"', "meta.created eq 2011-05-13T04:42:34.000"),
@@ -171,9 +166,9 @@ class TestWhatTheBarePackageGetsWrong:
         assert "nosuch" in refusal('userName eq "x" or nosuch eq "y"')
 
     def test_parsers_do_not_remember_between_filters(self) -> None:
-        first = show('emails[type eq "work"].value eq "x"')
-        show('emails[type eq "home"].display eq "y"')
-        assert show('emails[type eq "work"].value eq "x" ') == first
+        first = show('emails[type eq "work" and value eq "x"]')
+        show('emails[type eq "home" and display eq "y"]')
+        assert show('emails[type eq "work" and value eq "x"] ') == first
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from scim_server.protocol import patch, validation
+from scim_server.protocol.habits import ALL, Habits
 from scim_server.protocol.limits import PATCH_COMPARISONS, PATCH_OPERATIONS
 from scim_server.protocol.operations import PATCH_OP, read_operations
 from scim_server.protocol.registry import Registry
@@ -45,7 +46,8 @@ def patched(
     """Return the document after operations, which are made from (op, path, value) or given whole."""
     listed = [o if isinstance(o, dict) else dict(zip(("op", "path", "value"), o, strict=False)) for o in operations]
     before = deepcopy(document)
-    result = patch.apply(resource_type, document, read_operations(resource_type, HEAD | {"Operations": listed}), shown)
+    operations = read_operations(resource_type, HEAD | {"Operations": listed}, Habits(ALL))
+    result = patch.apply(resource_type, document, operations, shown)
     assert document == before
     return result
 
@@ -130,7 +132,7 @@ def test_one_operation(user: ResourceType, operation: tuple[Any, ...], expected:
     result = patched(user, operation)
     assert changes(BABS, result) == expected
     body = {name: value for name, value in result.items() if name not in ("schemas", "id")}
-    assert validation.check(user, body) == body
+    assert validation.check(user, body | {"schemas": [USER]}) == body
 
 
 WITHOUT_PATH: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
@@ -176,10 +178,10 @@ REFUSED: list[tuple[str, str, tuple[Any, ...]]] = [
     ("PAT-13 a derived sub-attribute", "mutability", ("replace", f"{ENTERPRISE}:manager.displayName", "x")),
     ("PAT-15 a text for a boolean", "invalidValue", ("replace", "active", "maybe")),
     ("PAT-15 a text for several values", "invalidValue", ("replace", "emails", "x")),
-    ("PAT-15 an array for a single value", "invalidValue", ("replace", "title", ["x"])),
+    ("PAT-15 an array for a single value", "invalidValue", ("replace", "title", ["x", "y"])),
     ("PAT-15 a sub-attribute", "invalidValue", ("replace", "name", {"givenName": 5})),
     ("PAT-15 a value that is refused elsewhere too", "invalidValue", ("replace", "userName", "a\tb")),
-    ("PAT-15 an array for the values that match", "invalidValue", ("replace", 'emails[type eq "work"]', [OTHER])),
+    ("PAT-15 an array for the values that match", "invalidValue", ("replace", 'emails[type eq "work"]', [OTHER, OTHER])),
     ("ADD-01 no value", "invalidValue", ("add", "title")),
     ("REP-10 no value", "invalidValue", ("replace", "title")),
     ("REP-08 nothing matches", "noTarget", ("replace", 'emails[value co "nobody"]', OTHER)),
@@ -215,10 +217,7 @@ def test_a_refused_operation(user: ResourceType, scim_type: str, operation: tupl
         ("invalidValue", {"op": "replace", "value": ["x"]}),
         ("invalidValue", {"op": "replace", "value": {ENTERPRISE: "x"}}),
         ("invalidValue", {"op": "replace", "path": ENTERPRISE, "value": "x"}),
-        ("invalidSyntax", {"op": "replace", "value": {"name.givenName": "x"}}),
-        ("invalidSyntax", {"op": "replace", "value": {'emails[type eq "work"].value': "x"}}),
-        ("invalidSyntax", {"op": "replace", "value": {f"{ENTERPRISE}:department": "x"}}),
-        ("mutability", {"op": "replace", "value": {"id": "other"}}),
+        ("mutability", {"op": "replace", "path": "id", "value": "other"}),
     ],
 )
 def test_a_refused_message(user: ResourceType, scim_type: str, operation: Any) -> None:
@@ -231,21 +230,20 @@ def test_a_refused_message(user: ResourceType, scim_type: str, operation: Any) -
     [
         None, [], "x", {}, HEAD, HEAD | {"Operations": []}, HEAD | {"Operations": {}}, HEAD | {"Operations": "x"},
         {"schemas": [USER], "Operations": [{"op": "remove", "path": "title"}]},
-        {"schemas": "x", "Operations": [{"op": "remove", "path": "title"}]},
         {"schemas": [5], "Operations": [{"op": "remove", "path": "title"}]},
         {"Operations": [{"op": "remove", "path": "title"}], "operations": []},
     ],
 )  # fmt: skip
 def test_what_is_no_patch_op_is_refused(user: ResourceType, body: Any) -> None:
     with refused("invalidSyntax"):
-        read_operations(user, body)
+        read_operations(user, body, Habits(ALL))
 
 
 @pytest.mark.parametrize(
     "schemas", [{}, {"schemas": None}, {"schemas": ["urn:x:legacy"]}, {"SCHEMAS": [PATCH_OP.upper()]}]
 )
 def test_schemas_may_be_missing_or_unknown(user: ResourceType, schemas: dict[str, Any]) -> None:
-    assert len(read_operations(user, schemas | {"operations": [{"OP": "remove", "Path": "title"}]})) == 1
+    assert len(read_operations(user, schemas | {"operations": [{"OP": "remove", "Path": "title"}]}, Habits(ALL))) == 1
 
 
 def test_operations_see_what_the_earlier_ones_did(user: ResourceType) -> None:
@@ -300,9 +298,9 @@ def test_values_that_are_stored_twice_stay_so_until_they_change(user: ResourceTy
 def test_too_many_characters_of_paths_are_refused(user: ResourceType) -> None:
     long = 'emails[value eq "' + "x" * 1000 + '"]'
     operations = [{"op": "remove", "PATH": long}] * 250
-    assert len(read_operations(user, HEAD | {"Operations": operations})) == 250
+    assert len(read_operations(user, HEAD | {"Operations": operations}, Habits(ALL))) == 250
     with refused(None, status=413):
-        read_operations(user, HEAD | {"Operations": [*operations, *operations[:10]]})
+        read_operations(user, HEAD | {"Operations": [*operations, *operations[:10]]}, Habits(ALL))
 
 
 def test_long_values_and_many_comparisons_count_for_more(user: ResourceType) -> None:
@@ -330,9 +328,9 @@ def test_members_come_in_the_order_of_the_schema(user: ResourceType) -> None:
 
 def test_too_many_operations_are_refused(user: ResourceType) -> None:
     operations = [{"op": "remove", "path": "title"}] * PATCH_OPERATIONS
-    assert len(read_operations(user, HEAD | {"Operations": operations})) == PATCH_OPERATIONS
+    assert len(read_operations(user, HEAD | {"Operations": operations}, Habits(ALL))) == PATCH_OPERATIONS
     with refused(None, status=413):
-        read_operations(user, HEAD | {"Operations": [*operations, operations[0]]})
+        read_operations(user, HEAD | {"Operations": [*operations, operations[0]]}, Habits(ALL))
 
 
 def test_searching_too_many_values_is_refused_but_a_named_value_is_found_without(user: ResourceType) -> None:

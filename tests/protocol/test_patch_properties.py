@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from scim_server.protocol import patch
 from scim_server.protocol.errors import ScimError
+from scim_server.protocol.habits import Habits, read_accepted
 from scim_server.protocol.operations import read_operations
 from scim_server.protocol.registry import Registry
 from scim_server.protocol.schema import Attribute, ResourceType
@@ -61,6 +62,11 @@ ODD: list[dict[str, Any]] = [
 seeds = st.integers(0, 2**32)
 unshrunk = settings(phases=[Phase.explicit, Phase.reuse, Phase.generate])
 """A smaller seed makes nothing simpler."""
+
+KNOWN = read_accepted(
+    "schemas,operation-case,short-names,unknown-attributes,empty-text,values-to-remove,filtered-element"
+)
+"""The habits that the reference model knows."""
 
 
 class Types:
@@ -115,7 +121,8 @@ class Maker:
     def document(self) -> dict[str, Any]:
         """Return a stored document, in which no value stands twice."""
         while True:
-            body: dict[str, Any] = {}
+            urns = [self.resource_type.schema.id, *(e.schema.id for e in self.resource_type.extensions)]
+            body: dict[str, Any] = {"schemas": urns}
             for attribute in self.attributes:
                 if attribute.required or self.sometimes(0.6):
                     container = body.setdefault(attribute.urn, {}) if attribute.urn else body
@@ -310,7 +317,7 @@ def shown(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def applied(resource_type: ResourceType, document: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
-    return patch.apply(resource_type, document, read_operations(resource_type, body), shown(document))
+    return patch.apply(resource_type, document, read_operations(resource_type, body, Habits(KNOWN)), shown(document))
 
 
 def result(resource_type: ResourceType, document: dict[str, Any], body: dict[str, Any]) -> Any:
@@ -436,7 +443,7 @@ def test_neither_the_document_nor_the_operations_are_changed(types: Types, seed:
     for make, document, body in sequences(seed, types, 300):
         before, sent = deepcopy(document), deepcopy(body)
         try:
-            operations = read_operations(make.resource_type, body)
+            operations = read_operations(make.resource_type, body, Habits(KNOWN))
         except ScimError:
             continue
         values = deepcopy([operation.value for operation in operations])

@@ -25,7 +25,6 @@ def user(registry: Registry) -> ResourceType:
         ("emails.value", "emails", "value"),
         (f"{ENTERPRISE}:department", f"{ENTERPRISE}:department", None),
         (f"{ENTERPRISE}:manager.value", f"{ENTERPRISE}:manager", "value"),
-        ("manager", f"{ENTERPRISE}:manager", None),
         ("externalId", "externalId", None),
         ("meta.created", "meta", "created"),
         (f"{ENTERPRISE}:manager.$ref", f"{ENTERPRISE}:manager", "$ref"),

@@ -137,7 +137,7 @@ def test_what_the_standard_library_refuses_is_refused(body: bytes) -> None:
         (b"[1,]", None),
         (b"[01]", None),
         (b'"\t"', None),
-        (b"\xef\xbb\xbf{}", None),
+        (b"\xef\xbb\xbf\xef\xbb\xbf{}", None),
         (b'{"a":"\xff"}', "The body is not valid UTF-8 (at byte 6)."),
         (b'"\xed\xa0\x80"', "The body is not valid UTF-8 (at byte 1)."),
         (b'"\xc0\x80"', "The body is not valid UTF-8 (at byte 1)."),
@@ -147,6 +147,10 @@ def test_what_the_standard_library_refuses_is_refused(body: bytes) -> None:
 def test_broken_json_is_a_syntax_error(body: bytes, detail: str | None) -> None:
     with refused("invalidSyntax", detail):
         read_json(body)
+
+
+def test_a_byte_order_mark_is_ignored() -> None:
+    assert read_json(b'\xef\xbb\xbf{"a":1}') == {"a": 1}
 
 
 @pytest.mark.parametrize("body", [b'{"a":1,"a":1}', b'[{"b":{"x":1,"a":2,"a":3}}]', rb'{"a":1,"\u0061":2}'])

@@ -7,6 +7,7 @@ import pytest
 
 from scim_server import tenants
 from scim_server.config import read_settings
+from scim_server.protocol.habits import ALL, Habits
 from scim_server.protocol.registry import Registry
 from scim_server.resources.base import Resources
 from scim_server.resources.kinds import all_resources
@@ -33,7 +34,7 @@ def house(tmp_path: Path, registry: Registry) -> Iterator[House]:
     tenant = tenants.create(database, "default", "Example Company")
     numbers = database.type_numbers(registry.resource_types)
     shared = Shared(database, registry, read_settings({"SCIM_BASE_URL": BASE_URL}), numbers, b"k" * 32)
-    yield House(database, all_resources(shared), Principal("test", tenant, frozenset({"admin"})))
+    yield House(database, all_resources(shared), Principal("test", tenant, frozenset({"admin"}), habits=Habits(ALL)))
     database.close()
 
 

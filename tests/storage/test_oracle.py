@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from scim_server import tenants
 from scim_server.protocol import filter
+from scim_server.protocol.habits import ALL, Habits
 from scim_server.protocol.match import matches
 from scim_server.protocol.query import Query
 from scim_server.resources import listing
@@ -52,7 +53,7 @@ def test_sql_and_evaluator_agree(house: House, seed: int) -> None:
     make = Maker(Random(seed))
     number = len(tenants.every(house.database))
     tenant = tenants.create(house.database, f"batch-{number}", "Ａb", policies=())
-    by = Principal("test", tenant, frozenset({"admin"}))
+    by = Principal("test", tenant, frozenset({"admin"}), habits=Habits(ALL))
     users, groups, services = (house.resources[name] for name in ("User", "Group", "Service"))
 
     def create(resources: Resources, body: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from scim_server import tenants
 from scim_server.protocol.errors import ScimError
+from scim_server.protocol.habits import ALL, Habits
 from scim_server.protocol.limits import MAX_RESULTS
 from scim_server.protocol.match import values_at
 from scim_server.protocol.query import Query, read_parameters, sort_attribute
@@ -65,7 +66,7 @@ def everything(resources: Resources, by: Principal, **query: Any) -> list[dict[s
 def filled(house: House) -> House:
     make = Maker(Random(3))
     tenant = tenants.create(house.database, "pages", "Company", policies=())
-    by = Principal("test", tenant, frozenset({"admin"}))
+    by = Principal("test", tenant, frozenset({"admin"}), habits=Habits(ALL))
     ids: list[str] = []
     for index in range(60):
         document = any_user(make) | {"userName": f"{make.name()}{index}"}

@@ -10,6 +10,7 @@ import pytest
 from scim_server import tenants
 from scim_server.config import read_settings
 from scim_server.protocol import filter
+from scim_server.protocol.habits import ALL, Habits
 from scim_server.protocol.lexer import OPERATORS
 from scim_server.protocol.projection import read_projection
 from scim_server.protocol.query import Query
@@ -130,7 +131,7 @@ def crowd(tmp_path_factory: pytest.TempPathFactory, registry: Registry) -> Itera
                 )
         database.run("INSERT INTO body (key, template) SELECT key, '{}' FROM resource")
     shared = Shared(database, registry, read_settings({"SCIM_BASE_URL": BASE_URL}), numbers, b"k" * 32)
-    yield House(database, all_resources(shared), Principal("test", tenant, frozenset({"admin"})))
+    yield House(database, all_resources(shared), Principal("test", tenant, frozenset({"admin"}), habits=Habits(ALL)))
     database.close()
 
 

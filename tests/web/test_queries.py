@@ -62,7 +62,7 @@ def test_pages_are_counted_from_one(
     assert answer["Resources"] == people[first:last]
 
 
-@pytest.mark.parametrize("query", ["count=abc", "startIndex=1.5", "count=", "count=١", "startIndex=1e3"])
+@pytest.mark.parametrize("query", ["count=abc", "startIndex=1.5", "count=١", "startIndex=1e3"])
 def test_a_number_that_is_none_is_an_invalid_value(http: httpx2.Client, query: str) -> None:
     assert_scim_error(http.get(f"Users?{query}"), 400, "invalidValue")
 

@@ -1,0 +1,323 @@
+"""What does a client mean by a message that is not the RFC's? The chain of habits, applied before a message is read.
+
+Each function returns a message without the habits that are accepted, as far as it has them; the rest stays as it is, to
+be refused. Nothing here makes a change larger than what the client named.
+"""
+
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
+
+from scim_server.protocol import filter_text
+from scim_server.protocol.errors import ScimError
+from scim_server.protocol.habits import Habits
+from scim_server.protocol.path import PATH, Target, read_path
+from scim_server.protocol.schema import Attribute, ResourceType, Schema
+from scim_server.protocol.text import read_json
+
+_NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,17})(?:\.\d{1,30})?", re.ASCII)
+_COMMON = ("schemas", "id", "meta")
+_OPERATION = ("op", "path", "value")
+_OPS = ("add", "remove", "replace")
+_RESOURCES = "urn:ietf:params:scim:schemas:core:2.0:"
+_MESSAGES = "urn:ietf:params:scim:api:messages:2.0:"
+
+
+class Selection(list[Any]):
+    """The value of a remove that names what to remove; JSON cannot contain it."""
+
+
+# Messages
+
+
+def message(members: Any, schema: str, known: Collection[str], habits: Habits) -> Any:
+    """Return what is meant by a message, no resource, with the URN ``schema`` and ``known`` lower-case members."""
+    if not isinstance(members, dict):
+        return members
+    given = next((value for name, value in members.items() if name.lower() == "schemas"), None)
+    listed = _schemas(given, schema, (), (_MESSAGES, _RESOURCES), habits)
+    kept = {name: value for name, value in members.items() if name.lower() in known or not _drops(habits)}
+    return {name: value for name, value in kept.items() if name.lower() != "schemas"} | _present("schemas", listed)
+
+
+def _drops(habits: Habits) -> bool:
+    return habits.accepts("unknown-attributes")
+
+
+def _present(name: str, value: Any) -> dict[str, Any]:
+    return {} if value is None else {name: value}
+
+
+def _schemas(given: Any, wanted: str, known: Iterable[str], foreign: tuple[str, ...], habits: Habits) -> Any:
+    """Return the URNs that ``schemas`` should list; those of another message or resource alone stay."""
+    listed = [given] if isinstance(given, str) else given or []
+    if not isinstance(listed, list) or not all(isinstance(urn, str) for urn in listed):
+        return given
+    lower = [urn.lower() for urn in listed]
+    if wanted.lower() not in lower and any(urn.startswith(foreign) for urn in lower):
+        return given
+    meant = [wanted, *(urn for urn in known if urn.lower() in lower)]
+    if given is listed and sorted(lower) == sorted(urn.lower() for urn in meant):
+        return given
+    return meant if habits.accepts("schemas") else given
+
+
+# Resources
+
+
+def resource(resource_type: ResourceType, body: Any, habits: Habits) -> Any:
+    """Return what is meant by a whole resource."""
+    if not isinstance(body, dict):
+        return body
+    given = next((value for name, value in body.items() if name.lower() == "schemas"), None)
+    known = [extension.schema.id for extension in resource_type.extensions]
+    members = _present("schemas", _schemas(given, resource_type.schema.id, known, (_RESOURCES,), habits))
+    apart: list[tuple[str, Target, Any]] = []
+    for name, value in _without_core_urn(resource_type, body, habits).items():
+        if name.lower() != "schemas" and not _put_member(resource_type, members, name, value, habits):
+            target = _flat(resource_type, name, habits, is_whole=True)
+            if target and target.condition is None:
+                apart.append((name, target, value))
+            elif _is_path(resource_type, name) or not _drops(habits):
+                members[name] = value
+    for name, target, value in apart:
+        _put_flat(members, name, target, value_at(target, value, habits))
+    return members
+
+
+def _without_core_urn(resource_type: ResourceType, members: Mapping[str, Any], habits: Habits) -> Mapping[str, Any]:
+    """Return members of which none is an object under the URN of the resource's own schema."""
+    urn = resource_type.schema.id.lower()
+    inner = next((value for name, value in members.items() if name.lower() == urn), None)
+    if not isinstance(inner, dict) or not habits.accepts("flat-names"):
+        return members
+    return {name: value for name, value in members.items() if name.lower() != urn} | inner
+
+
+def _put_member(resource_type: ResourceType, members: dict[str, Any], name: str, value: Any, habits: Habits) -> bool:
+    """Put what is meant by a member under its name in an object of attributes, if it has one."""
+    if extension := resource_type.by_urn.get(name.lower()):
+        members[name] = _container(extension, value, habits)
+    elif attribute := _named(resource_type, name):
+        members[name] = value if attribute.name in _COMMON else _value(attribute, value, habits)
+    else:
+        return False
+    return True
+
+
+def _named(resource_type: ResourceType, name: str) -> Attribute | None:
+    """Return the top-level attribute, of no extension, with this name."""
+    attribute = None if "." in name else resource_type.by_path.get(name.lower())
+    return attribute if attribute and not attribute.urn and attribute.path.lower() == name.lower() else None
+
+
+def _container(extension: Schema, value: Any, habits: Habits) -> Any:
+    """Return what is meant by the object that holds the attributes of an extension."""
+    if value == "" and habits.accepts("empty-text"):
+        return None
+    if not isinstance(value, dict):
+        return value
+    return _members({attribute.name.lower(): attribute for attribute in extension.attributes}, value, habits)
+
+
+def _members(known: Mapping[str, Attribute], given: Mapping[str, Any], habits: Habits) -> dict[str, Any]:
+    members: dict[str, Any] = {}
+    for name, value in given.items():
+        if attribute := known.get(name.lower()):
+            members[name] = _value(attribute, value, habits)
+        elif not _drops(habits):
+            members[name] = value
+    return members
+
+
+def _flat(resource_type: ResourceType, name: str, habits: Habits, *, is_whole: bool = False) -> Target | None:
+    """Return what the name of a member points to that is a path.
+
+    In a ``whole`` resource an extension's text may not stand without its URN: it would be taken for an attribute of the
+    client's own (RFC 7643 section 3.3).
+    """
+    short = resource_type.by_short_path.get(name.partition("[")[0].lower())
+    if short and is_whole and short.type != "complex":
+        return None
+    try:
+        target = read_path(resource_type, path(resource_type, name, habits))
+    except ScimError:
+        return None
+    if not isinstance(target, Target) or not (short or habits.accepts("flat-names")):
+        return None
+    return target
+
+
+def _is_path(resource_type: ResourceType, name: str) -> bool:
+    """Tell whether a name is one that the server knows or looks like a path: what was meant by it must not be lost."""
+    return "[" in name or name.lower() in resource_type.by_path
+
+
+def _put_flat(members: dict[str, Any], name: str, target: Target, value: Any) -> None:
+    """Put a value where its flat name points to, unless something else is there already."""
+    container: Any = members
+    if target.attribute.urn:
+        container = members.setdefault(target.attribute.urn, {})
+    if target.sub and isinstance(container, dict) and not target.attribute.multi_valued:
+        container = container.setdefault(target.attribute.name, {})
+    last = (target.sub or target.attribute).name
+    if isinstance(container, dict) and not (target.sub and target.attribute.multi_valued) and last not in container:
+        container[last] = value
+    else:
+        members[name] = value
+
+
+# Values
+
+
+def value_at(target: Target, value: Any, habits: Habits) -> Any:
+    """Return what is meant by a value for what a path points to."""
+    if target.sub:
+        return _value(target.sub, value, habits)
+    if target.condition:
+        return _one(target.attribute, value, habits)
+    return _value(target.attribute, value, habits)
+
+
+def _value(attribute: Attribute, value: Any, habits: Habits) -> Any:
+    if not attribute.multi_valued:
+        return _one(attribute, value, habits)
+    if value == "" and not _points(attribute) and habits.accepts("empty-text"):
+        return None
+    if isinstance(value, dict):
+        one = _one(attribute, value, habits)
+        return [one] if habits.accepts("list-or-one") else one
+    if not isinstance(value, list):
+        return value
+    return [_one(attribute, each, habits) for each in value]
+
+
+def _one(attribute: Attribute, value: Any, habits: Habits) -> Any:
+    """Return what is meant by a single value, by the rules in their order."""
+    for applies, habit, meant in _RULES:
+        if applies(attribute, value) and habits.accepts(habit):
+            value = meant(value)
+    if isinstance(value, dict) and attribute.sub_attributes:
+        return _members({sub.name.lower(): sub for sub in attribute.sub_attributes}, value, habits)
+    return value
+
+
+def _points(attribute: Attribute) -> bool:
+    """Tell whether an attribute lists other resources: what says nothing about them must not remove them."""
+    return attribute.multi_valued and attribute.sub("$ref") is not None
+
+
+def _is_text_for_object(attribute: Attribute, value: Any) -> bool:
+    return isinstance(value, str) and value != "" and attribute.sub("value") is not None
+
+
+def _is_text_for_boolean(attribute: Attribute, value: Any) -> bool:
+    return attribute.type == "boolean" and isinstance(value, str) and value.lower() in ("true", "false")
+
+
+def _is_text_for_number(attribute: Attribute, value: Any) -> bool:
+    return attribute.type in ("integer", "decimal") and isinstance(value, str) and bool(_NUMBER.fullmatch(value))
+
+
+_RULES: tuple[tuple[Callable[[Attribute, Any], bool], str, Callable[[Any], Any]], ...] = (
+    (lambda _, value: isinstance(value, list) and len(value) == 1, "list-or-one", lambda value: value[0]),
+    (lambda attribute, value: value == "" and not _points(attribute), "empty-text", lambda _: None),
+    (_is_text_for_object, "text-for-object", lambda value: {"value": value}),
+    (_is_text_for_boolean, "text-for-boolean", lambda value: value.lower() == "true"),
+    (_is_text_for_number, "text-for-number", lambda value: float(value) if "." in value else int(value)),
+)
+
+
+# Operations of a PATCH
+
+
+def operation(resource_type: ResourceType, members: Mapping[str, Any], habits: Habits) -> list[dict[str, Any]]:
+    """Return the operations that are meant by one of a PATCH, whose members have lower-case names."""
+    known = {name: value for name, value in members.items() if name in _OPERATION or not _drops(habits)}
+    op = known.get("op")
+    if isinstance(op, str) and op not in _OPS and op.lower() in _OPS and habits.accepts("operation-case"):
+        known["op"] = op.lower()
+    if isinstance(named := known.get("path"), str):
+        return [_on_path(resource_type, known, named, habits)]
+    return _without_path(resource_type, known, habits) if known.get("path") is None else [known]
+
+
+def path(resource_type: ResourceType, text: str, habits: Habits) -> str:
+    """Return what is meant by the path of an operation."""
+    match = PATH.fullmatch(text.strip())
+    if not match:
+        return text
+    name, condition, sub = match.groups()
+    name = filter_text.full_name([resource_type], name, habits)
+    attribute = resource_type.by_path.get(name.lower())
+    if condition is None or attribute is None:
+        return name
+    condition = filter_text.meant(condition, [resource_type], habits, attribute)
+    return f"{name}[{condition}].{sub}" if sub else f"{name}[{condition}]"
+
+
+def _on_path(resource_type: ResourceType, known: dict[str, Any], text: str, habits: Habits) -> dict[str, Any]:
+    known = known | {"path": path(resource_type, text, habits)}
+    if "value" not in known:
+        return known
+    try:
+        target = read_path(resource_type, known["path"])
+    except ScimError:
+        return known
+    value = known["value"]
+    if known.get("op") == "remove":
+        return _removal(known, target, value, habits)
+    if isinstance(target, Schema):
+        return known | {"value": _container(target, value, habits)}
+    if known.get("op") == "add" and target.is_whole and isinstance(value, str):
+        # One value alone may be added (section 3.5.2.1); text for all of them is refused, as it may be anything.
+        return known | {"value": _one(target.attribute, value, habits)}
+    found = value_at(target, value, habits)
+    # Adding nothing would change nothing, but who sends "" for a single value wants to clear it.
+    clears = value == "" and found is None and not target.attribute.multi_valued
+    return known | {"value": found} | ({"op": "replace"} if clears else {})
+
+
+def _removal(known: dict[str, Any], target: Target | Schema, value: Any, habits: Habits) -> dict[str, Any]:
+    """Return what is meant by a remove with a value: only that goes. An empty one for no list says nothing."""
+    if value is None or not habits.accepts("values-to-remove"):
+        return known
+    if isinstance(target, Schema):
+        container = _container(target, value, habits)
+        if not isinstance(container, dict):
+            return known
+        attributes = {attribute.name.lower(): attribute for attribute in target.attributes}
+        return known | {
+            "value": {
+                name: _removal({}, Target(attributes[name.lower()]), each, habits).get("value")
+                for name, each in container.items()
+                if name.lower() in attributes
+            }
+        }
+    if not target.is_whole and (value == "" or (value in ([], {}) and not target.condition)):
+        return {name: each for name, each in known.items() if name != "value"}
+    listed = value if isinstance(value, list) else [value]
+    attribute = target.sub or target.attribute
+    return known | {"value": Selection(_one(attribute, each, habits) for each in listed if each not in (None, ""))}
+
+
+def _without_path(resource_type: ResourceType, known: dict[str, Any], habits: Habits) -> list[dict[str, Any]]:
+    """Return an operation on an object of attributes, and one for each member whose name is a path."""
+    value = known.get("value")
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict) and habits.accepts("list-or-one"):
+        value = value[0]
+    if isinstance(value, str) and value.startswith("{") and habits.accepts("text-for-object"):
+        value = read_json(value.encode())
+    if not isinstance(value, dict):
+        return [known]
+    members: dict[str, Any] = {}
+    apart: list[dict[str, Any]] = []
+    for name, member in _without_core_urn(resource_type, value, habits).items():
+        is_cleared = member == "" and known.get("op") == "add" and _named(resource_type, name)
+        if not is_cleared and _put_member(resource_type, members, name, member, habits):
+            continue
+        if is_cleared or _flat(resource_type, name, habits):
+            apart.append(_on_path(resource_type, {"op": known.get("op"), "value": member}, name, habits))
+        elif _is_path(resource_type, name) or not _drops(habits):
+            members[name] = member
+    return [known | {"value": members}, *apart]

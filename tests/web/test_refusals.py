@@ -1,0 +1,82 @@
+"""Requests that are refused again and again: they hash nothing, write nothing and look at no more than a read."""
+
+import json
+from typing import Any
+
+import httpx2
+import pytest
+
+from scim_server.app import create_app
+from scim_server.resources import users
+from scim_server.storage.database import Database
+from tests.conftest import Caller
+from tests.scim import USER, assert_scim_error, create_user, patch
+from tests.server import Server
+
+SECRET = "correct horse battery staple"
+
+
+@pytest.fixture
+def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The passwords that were hashed."""
+    found: list[str] = []
+    hash_of = users.hash_of
+
+    def noted(password: str, stored: str | None) -> str:
+        found.append(password)
+        return hash_of(password, stored)
+
+    monkeypatch.setattr(users, "hash_of", noted)
+    return found
+
+
+@pytest.fixture
+def local(server: Server, caller: Caller) -> httpx2.Client:
+    """A client of an application in this process."""
+    return httpx2.Client(
+        transport=httpx2.WSGITransport(app=create_app(server.settings)),
+        base_url=server.settings.base_url,
+        headers={"Authorization": caller.http.headers["Authorization"]},
+    )
+
+
+def with_password(**members: Any) -> dict[str, Any]:
+    return {"schemas": [USER], "password": SECRET, **members}
+
+
+def test_a_refused_write_hashes_no_password(local: httpx2.Client, database: Database, hashed: list[str]) -> None:
+    user = create_user(local, "bjensen", emails=[{"value": "a@b"}])["id"]
+    create_user(local, "taken")
+    before = local.get(f"Users/{user}").json()
+    stale = {"If-Match": 'W/"0"'}
+    secret = {"op": "replace", "path": "password", "value": SECRET}
+    for response, status, scim_type in (
+        (local.post("Users", json=with_password(userName="Taken")), 409, "uniqueness"),
+        (local.put(f"Users/{user}", json=with_password(userName="taken")), 409, "uniqueness"),
+        (local.put(f"Users/{user}", json=with_password(userName="x"), headers=stale), 412, None),
+        (local.put("Users/nobody", json=with_password(userName="x")), 404, None),
+        (patch(local, f"Users/{user}", secret, headers=stale), 412, None),
+        (patch(local, f"Users/{user}", secret, {"op": "replace", "path": "userName", "value": "TAKEN"}), 409, "uniqueness"),
+        (patch(local, f"Users/{user}", secret, {"op": "add", "path": 'emails[value co "z"].type', "value": "x"}), 400, "noTarget"),
+        (patch(local, "Users/nobody", secret), 404, None),
+    ):  # fmt: skip
+        assert_scim_error(response, status, scim_type)
+    assert hashed == []
+    assert local.get(f"Users/{user}").json() == before
+    assert (
+        database.rows("SELECT * FROM password WHERE resource IN (SELECT key FROM resource WHERE id = ?)", (user,)) == []
+    )
+
+
+def test_a_password_that_is_accepted_is_hashed_once_and_kept(
+    local: httpx2.Client, database: Database, hashed: list[str]
+) -> None:
+    user = local.post("Users", json=with_password(userName="bjensen")).json()
+    assert hashed == [SECRET]
+    rows = database.rows(
+        "SELECT hash FROM password WHERE resource = (SELECT key FROM resource WHERE id = ?)", (user["id"],)
+    )
+    assert len(rows) == 1
+    audited = database.rows("SELECT attributes FROM audit WHERE resource_id = ?", (user["id"],))
+    assert audited == [("userName password",)]
+    assert SECRET not in json.dumps(user)
