@@ -11,6 +11,7 @@ from scim_server import tokens
 from scim_server.app import create_app
 from scim_server.cli import main
 from scim_server.config import Settings
+from scim_server.protocol.habits import HABITS
 from scim_server.protocol.registry import Registry
 from scim_server.storage.database import Database
 from tests.server import Server
@@ -71,3 +72,9 @@ def test_every_module_says_which_question_it_answers() -> None:
     for path in (ROOT / "scim_server").rglob("*.py"):
         if path.name != "__main__.py":
             assert path.read_text(encoding="utf-8").startswith('"""'), path
+
+
+def test_every_habit_is_documented() -> None:
+    text = (ROOT / "docs" / "providers" / "README.md").read_text(encoding="utf-8")
+    for habit in HABITS:
+        assert f"| `{habit.name}` | {habit.meaning} | {habit.clients} |" in text

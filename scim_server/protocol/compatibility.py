@@ -32,12 +32,17 @@ class Selection(list[Any]):
 
 def message(members: Any, schema: str, known: Collection[str], habits: Habits) -> Any:
     """Return what is meant by a message, no resource, with the URN ``schema`` and ``known`` lower-case members."""
-    if not isinstance(members, dict):
+    if not isinstance(members, dict) or _is_ambiguous(members):
         return members
     given = next((value for name, value in members.items() if name.lower() == "schemas"), None)
     listed = _schemas(given, schema, (), (_MESSAGES, _RESOURCES), habits)
     kept = {name: value for name, value in members.items() if name.lower() in known or not _drops(habits)}
     return {name: value for name, value in kept.items() if name.lower() != "schemas"} | _present("schemas", listed)
+
+
+def _is_ambiguous(members: Mapping[str, Any]) -> bool:
+    """Tell whether names differ in letter case only: which one is meant cannot be told."""
+    return len({name.lower() for name in members}) != len(members)
 
 
 def _drops(habits: Habits) -> bool:
@@ -67,7 +72,7 @@ def _schemas(given: Any, wanted: str, known: Iterable[str], foreign: tuple[str, 
 
 def resource(resource_type: ResourceType, body: Any, habits: Habits) -> Any:
     """Return what is meant by a whole resource."""
-    if not isinstance(body, dict):
+    if not isinstance(body, dict) or _is_ambiguous(body):
         return body
     given = next((value for name, value in body.items() if name.lower() == "schemas"), None)
     known = [extension.schema.id for extension in resource_type.extensions]
@@ -122,6 +127,8 @@ def _container(extension: Schema, value: Any, habits: Habits) -> Any:
 
 def _members(known: Mapping[str, Attribute], given: Mapping[str, Any], habits: Habits) -> dict[str, Any]:
     members: dict[str, Any] = {}
+    if _is_ambiguous(given):
+        return dict(given)
     for name, value in given.items():
         if attribute := known.get(name.lower()):
             members[name] = _value(attribute, value, habits)
@@ -308,7 +315,7 @@ def _without_path(resource_type: ResourceType, known: dict[str, Any], habits: Ha
         value = value[0]
     if isinstance(value, str) and value.startswith("{") and habits.accepts("text-for-object"):
         value = read_json(value.encode())
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or _is_ambiguous(value):
         return [known]
     members: dict[str, Any] = {}
     apart: list[dict[str, Any]] = []
