@@ -1,0 +1,16 @@
+"""What can an administrator do from the command line?"""
+
+import click
+
+from scim_server import __version__
+from scim_server.cli import db, server, tenant, token
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="scim-server")
+def main() -> None:
+    """SCIM 2.0 provisioning server. Settings are SCIM_* environment variables; see docs/install.md."""
+
+
+for _command in (server.init, server.serve, server.check, tenant.tenant, token.token, db.db):
+    main.add_command(_command)
