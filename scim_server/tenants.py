@@ -13,6 +13,11 @@ from scim_server.storage.models import Tenant as Row
 
 LANGUAGES = ("en", "ja")
 DEFAULT_POLICIES = frozenset({"group_name_unique"})
+MANUAL = DEFAULT_POLICIES | {
+    "user_name_is_email", "user_name_immutable", "name_required", "valid_from_required", "group_required",
+}  # fmt: skip
+"""The policies of a tenant whose administrators work as the manual says."""
+POLICIES = MANUAL | {"sms_authentication"}
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 
 
@@ -43,7 +48,7 @@ def create(
     """Create a tenant. Raises TenantError for unusable values or a name that is taken."""
     if not _NAME.fullmatch(name):
         raise TenantError("A tenant's name has 1 to 63 characters: a-z, 0-9 and - within.")
-    values = _checked({"company_name": company_name, "time_zone": time_zone, "language": language})
+    values = checked({"company_name": company_name, "time_zone": time_zone, "language": language})
     joined = " ".join(sorted(policies))
     with database.transaction():
         try:
@@ -60,11 +65,34 @@ def change(database: Database, name: str, values: dict[str, str]) -> Tenant:
     """Set some of company_name, time_zone and language of a tenant. Raises TenantError."""
     tenant = find(database, name)
     with database.transaction():
-        Row.update(_checked(values)).where(Row.number == tenant.number).execute(database.peewee)
+        Row.update(checked(values)).where(Row.number == tenant.number).execute(database.peewee)
     return find(database, name)
 
 
-def _checked(values: dict[str, str]) -> dict[str, str]:
+def write_policies(database: Database, tenant: Tenant, policies: frozenset[str]) -> None:
+    """Set a tenant's policies, within the caller's transaction."""
+    joined = " ".join(sorted(policies))
+    Row.update(policies=joined).where(Row.number == tenant.number).execute(database.peewee)
+
+
+def read_policies(given: Iterable[str], current: frozenset[str] = DEFAULT_POLICIES) -> frozenset[str]:
+    """Return policies after switches: ``name``, ``-name`` for off, ``manual`` for the manual's. Raises TenantError."""
+    chosen = set(current)
+    for switch in given:
+        name = switch.removeprefix("-")
+        if switch == "manual":
+            chosen |= MANUAL
+        elif name not in POLICIES:
+            raise TenantError(f"There is no policy {name}; the policies are manual, {', '.join(sorted(POLICIES))}.")
+        elif switch == name:
+            chosen.add(name)
+        else:
+            chosen.discard(name)
+    return frozenset(chosen)
+
+
+def checked(values: dict[str, str]) -> dict[str, str]:
+    """Return company_name, time_zone and language, those that are given, if they can be used. Raises TenantError."""
     if not check_line(values.get("company_name", "-"), "The company name").strip():
         raise TenantError("The company name must not be empty.")
     if "time_zone" in values and values["time_zone"] not in available_timezones():

@@ -16,6 +16,7 @@ import pytest
 from scim_server import __version__
 from scim_server.protocol.registry import Registry
 from scim_server.storage.database import Database
+from scim_server.tenants import MANUAL, POLICIES
 from scim_server.tokens import default_scopes, scope_names
 from tests.releases import ROOT, later_release
 from tests.server import Server
@@ -278,15 +279,40 @@ class TestTenant:
             (["set", "default", "--company="], "The company name must not be empty."),
             (["set", "default", "--time-zone=Tokyo"], "Tokyo is not a time zone; an example is Asia/Tokyo."),
             (["set", "default", "--language=de"], "The language must be one of en, ja."),
-            (["set", "default"], "Nothing to set; give --company, --time-zone or --language."),
+            (["set", "default"], "Nothing to set; give --company, --time-zone, --language or --policy."),
             (["set", "nobody", "--language=ja"], "There is no tenant nobody."),
             (["show", "nobody"], "There is no tenant nobody."),
+            (
+                ["set", "default", "--policy=nosuch"],
+                f"There is no policy nosuch; the policies are manual, {', '.join(sorted(POLICIES))}.",
+            ),
+            (
+                ["set", "default", "--policy=manual", "--time-zone=Tokyo"],
+                "Tokyo is not a time zone; an example is Asia/Tokyo.",
+            ),
         ],
     )
     def test_what_cannot_be_is_refused_in_one_sentence(
         self, ready: Server, arguments: list[str], sentence: str
     ) -> None:
         assert_refused(ready.command("tenant", *arguments), sentence)
+
+    def test_policies_are_switched_on_and_off(self, fresh: Server) -> None:
+        fresh.initialised()
+
+        def policies(*arguments: str) -> str:
+            done = fresh.command("tenant", *arguments)
+            assert done.returncode == 0, done.stderr
+            return done.stdout.splitlines()[-1]
+
+        manual = f"policies: {' '.join(sorted(MANUAL))}"
+        assert policies("create", "acme", "--company=Acme", "--policy=manual") == manual
+        assert policies("set", "acme", "--policy=-name_required", "--policy=sms_authentication").split()[1:] == sorted(
+            MANUAL - {"name_required"} | {"sms_authentication"}
+        )
+        assert policies("set", "default", "--policy=-group_name_unique") == "policies: "
+        assert policies("set", "default", "--policy=group_name_unique") == "policies: group_name_unique"
+        assert policies("show", "default") == "policies: group_name_unique"
 
     def test_a_company_is_required(self, ready: Server) -> None:
         done = ready.command("tenant", "create", "unmade")

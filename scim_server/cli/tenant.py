@@ -7,7 +7,9 @@ from typing import Any, TypeVar
 import click
 
 from scim_server import tenants
-from scim_server.cli.common import opened_database, reports
+from scim_server.cli.common import opened_database, reports, settings_in_effect
+from scim_server.protocol.registry import load_registry
+from scim_server.resources.policies import change as change_policies
 from scim_server.tenants import Tenant, TenantError
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -24,6 +26,9 @@ def _tenant_options(required: bool) -> Callable[[_F], _F]:
             click.option("--language", help="Language of notices and CSV: en or ja."),
             click.option("--time-zone", help="Time zone of dates, such as Asia/Tokyo."),
             click.option("--company", required=required, help="Name of the company."),
+            click.option(
+                "--policy", "policies", multiple=True, help="A policy, -NAME for off, or manual; can be repeated."
+            ),
         ):
             command = option(command)
         return command
@@ -45,9 +50,12 @@ def _show_tenant(found: Tenant) -> None:
 @click.argument("name")
 @_tenant_options(required=True)
 @reports
-def tenant_create(name: str, company: str, time_zone: str | None, language: str | None) -> None:
+def tenant_create(
+    name: str, company: str, time_zone: str | None, language: str | None, policies: tuple[str, ...]
+) -> None:
     """Create a tenant."""
-    _show_tenant(tenants.create(opened_database(), name, **_given(company, time_zone, language)))
+    chosen = tenants.read_policies(policies)
+    _show_tenant(tenants.create(opened_database(), name, **_given(company, time_zone, language), policies=chosen))
 
 
 @tenant.command("list")
@@ -70,9 +78,17 @@ def tenant_show(name: str) -> None:
 @click.argument("name")
 @_tenant_options(required=False)
 @reports
-def tenant_set(name: str, company: str | None, time_zone: str | None, language: str | None) -> None:
-    """Change a tenant's company, time zone or language."""
-    values = _given(company, time_zone, language)
-    if not values:
-        raise TenantError("Nothing to set; give --company, --time-zone or --language.")
-    _show_tenant(tenants.change(opened_database(), name, values))
+def tenant_set(
+    name: str, company: str | None, time_zone: str | None, language: str | None, policies: tuple[str, ...]
+) -> None:
+    """Change a tenant's company, time zone, language or policies."""
+    values = tenants.checked(_given(company, time_zone, language))
+    if not (values or policies):
+        raise TenantError("Nothing to set; give --company, --time-zone, --language or --policy.")
+    database = opened_database()
+    if policies:
+        wanted = tenants.read_policies(policies, tenants.find(database, name).policies)
+        change_policies(database, load_registry(settings_in_effect().schema_dir), name, wanted)
+    if values:
+        tenants.change(database, name, values)
+    _show_tenant(tenants.find(database, name))

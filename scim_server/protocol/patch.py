@@ -73,7 +73,8 @@ def _assembled(
             container = members.setdefault(attribute.urn, {}) if attribute.urn else members
             container[attribute.name] = value
     for extension in resource_type.extensions:
-        if extension.required and extension.schema.id not in members:
+        # What lacked it before a policy demanded it can still be changed.
+        if extension.required and extension.schema.id in document and extension.schema.id not in members:
             raise mutability(say("{path} is required.", path=extension.schema.id))
     kept = {"id": document["id"]} if "id" in document else {}
     return {"schemas": schemas_in_use(resource_type, members), **kept, **members}

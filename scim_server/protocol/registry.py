@@ -47,7 +47,7 @@ class Registry:
         common = {a["name"]: _attribute(a, "", sources.columns, {}) for a in sources.common}
         self.resource_types: dict[str, ResourceType] = {}
         for document in resource_types:
-            self._add(_resource_type(document, self.schemas, common))
+            self._add(_resource_type(document, self.schemas, common, edits))
 
     def _add(self, new: ResourceType) -> None:
         for old in self.resource_types.values():
@@ -246,7 +246,10 @@ def _check_names(attributes: Iterable[Attribute], where: str) -> None:
 
 
 def _resource_type(
-    document: Mapping[str, Any], schemas: Mapping[str, Schema], common: Mapping[str, Attribute]
+    document: Mapping[str, Any],
+    schemas: Mapping[str, Schema],
+    common: Mapping[str, Attribute],
+    edits: Mapping[str, Mapping[str, Any]],
 ) -> ResourceType:
     name, endpoint = document.get("name"), document.get("endpoint")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
@@ -260,7 +263,10 @@ def _resource_type(
     reserved = {given.lower() for given in common}
     own = tuple(a for a in base.attributes if a.name.lower() not in reserved)
     extensions = tuple(
-        Extension(_known(e.get("schema"), schemas, name), _stated(e, name, "required", default=False))
+        Extension(
+            _known(e.get("schema"), schemas, name),
+            _stated({**e, **edits.get(str(e.get("schema")).lower(), {})}, name, "required", default=False),
+        )
         for e in _extensions(document)
     )
     for attribute in (*own, *(a for e in extensions for a in e.schema.attributes)):

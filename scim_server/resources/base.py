@@ -291,9 +291,18 @@ class Resources:
 
     def new(self, by: Principal, draft: Whole, id: str) -> New:
         """Make all that can be made of a resource before it is inserted."""
+        draft.document = self.completed(draft.document)
+        self.check(by, None, draft.document)
         used = validation.schemas_in_use(self.resource_type, draft.document)
         content = self._content(by, {"schemas": used, "id": id, **draft.document})
         return New(id, draft, content, audit.names_in(draft.document))
+
+    def completed(self, document: dict[str, Any]) -> dict[str, Any]:
+        """Return a new document with what follows from it."""
+        return document
+
+    def check(self, by: Principal, old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> None:
+        """Refuse a change of a resource from old to new, None where there is none, that the type's rules forbid."""
 
     # Changing rows, within the caller's transaction
 
@@ -339,14 +348,17 @@ class Resources:
         else:
             new = replace.apply(self._definition(by), old, draft.document)
             moved = self.references.put(current.key, draft.references)
+        self.check(by, old, new)
         self._save(by, "patch" if isinstance(draft, Patch) else "replace", current, old, new, moved, draft)
         return current.key
 
     def remove(self, by: Principal, id: str, if_match: str | None = None) -> None:
         """Delete a resource and every reference to it."""
         current = self._current(by, id, if_match)
+        old = template.stored(current.template)
+        self.check(by, old, None)
         now = max(clock.now(), current.modified)
-        rows = rows_of(self._definition(by), template.stored(current.template))
+        rows = rows_of(self._definition(by), old)
         links = members.links(self.shared.database, current.key)
         documents.delete(self.shared.database, current, now, rows, links)
         members.unlink(self.shared.database, current.key)

@@ -13,6 +13,8 @@ from scim_server.protocol.errors import invalid_value
 from scim_server.protocol.template import Slot
 from scim_server.protocol.text import folded, has_line_break, opaque
 from scim_server.protocol.wording import say
+from scim_server.resources import accounts
+from scim_server.resources.accounts import ACCOUNT
 from scim_server.resources.base import Resources
 from scim_server.resources.groups import MEMBERS, SERVICES
 from scim_server.resources.values import Draft, Hashes, Patch, Whole
@@ -24,7 +26,6 @@ from scim_server.storage.sources import TRUE, Finite, Source, enclosing, granted
 from scim_server.tokens import Principal
 
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
-ACCOUNT = "urn:ietf:params:scim:schemas:extension:account:2.0:User"
 
 VALID_FROM, VALID_UNTIL = f"{ACCOUNT}:validFrom", f"{ACCOUNT}:validUntil"
 
@@ -89,6 +90,12 @@ class Users(Resources):
         if len(opaque(password)) < least:
             raise invalid_value(say("password must have at least {least} characters.", least=least))
         return password
+
+    def completed(self, document: dict[str, Any]) -> dict[str, Any]:
+        return accounts.with_address(document)
+
+    def check(self, by: Principal, old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> None:
+        accounts.check(by, old, new)
 
     def hash(self, by: Principal, draft: Draft, id: str | None, hashes: Hashes) -> None:
         """Hash the password; the stored hash or one made before stays if it is the same."""

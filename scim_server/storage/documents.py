@@ -14,7 +14,7 @@ from scim_server.storage import grams
 from scim_server.storage.database import Database
 from scim_server.storage.keys import key_of, scope_in, scope_range
 from scim_server.storage.parts import Part
-from scim_server.storage.rows import Rows, ValueRow
+from scim_server.storage.rows import Rows, ValueRow, digest_of
 from scim_server.storage.sources import Condition
 
 COLUMNS = (
@@ -208,6 +208,22 @@ def _take(database: Database, unique: Iterable[tuple[int, Iterable[tuple[int, st
         "INSERT INTO unique_key (scope, attribute, digest, resource) VALUES (?, ?, ?, ?)",
         [(scope_in(key), attribute, digest, key) for key, keys in unique for attribute, digest in keys],
     )
+
+
+def take_all(database: Database, scope: int, attribute: int, column: str) -> str | None:
+    """Let the values of a promoted column be unique from now on; return one that two resources have, if any."""
+    rows = database.rows(f"SELECT key, {column} FROM resource WHERE scope = ? AND {column} IS NOT NULL", (scope,))
+    holders: dict[str, int] = {}
+    for key, value in rows:
+        if holders.setdefault(value, key) != key:
+            return str(value)
+    _take(database, ((key, [(attribute, digest_of(value))]) for value, key in holders.items()))
+    return None
+
+
+def give_all_back(database: Database, scope: int, attribute: int) -> None:
+    """Let the values of an attribute be unique no longer."""
+    database.run("DELETE FROM unique_key WHERE scope = ? AND attribute = ?", (scope, attribute))
 
 
 def _give_back(database: Database, scope: int, unique: Iterable[tuple[int, str]]) -> None:

@@ -50,8 +50,13 @@ def rows_of(resource_type: ResourceType, document: Mapping[str, Any]) -> Rows:
                         else:
                             add((number, element, key))
                         if is_unique:
-                            unique.add((number, hashlib.sha256(key.encode()).hexdigest()))
+                            unique.add((number, digest_of(key)))
     return Rows(columns, values, unique)
+
+
+def digest_of(key: str) -> str:
+    """Return what stands for the key of a value that must be unique."""
+    return hashlib.sha256(key.encode()).hexdigest()
 
 
 class _Leaf(NamedTuple):
