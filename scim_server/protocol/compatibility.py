@@ -122,7 +122,8 @@ def _container(extension: Schema, value: Any, habits: Habits) -> Any:
         return None
     if not isinstance(value, dict):
         return value
-    return _members({attribute.name.lower(): attribute for attribute in extension.attributes}, value, habits)
+    members = {name: member for name, member in value.items() if name.lower() != "schemas"}
+    return _members({attribute.name.lower(): attribute for attribute in extension.attributes}, members, habits)
 
 
 def _members(known: Mapping[str, Attribute], given: Mapping[str, Any], habits: Habits) -> dict[str, Any]:

@@ -139,7 +139,8 @@ def _read_extension(op: str, extension: Schema, value: Any) -> Iterator[_Change]
     if not isinstance(value, dict):
         raise invalid_value(say("{path} must be an object.", path=extension.id))
     given = by_name(value, extension.id)
-    check_names(given, [attribute.name.lower() for attribute in extension.attributes], extension.id)
+    # Models of clients repeat schemas in it, which says nothing.
+    check_names(given, ["schemas", *(attribute.name.lower() for attribute in extension.attributes)], extension.id)
     for attribute in extension.attributes:
         if attribute.name.lower() in given:
             yield from _read_change(op, Target(attribute), given[attribute.name.lower()])

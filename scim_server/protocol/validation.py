@@ -342,7 +342,8 @@ def _resource(resource_type: ResourceType) -> _Object:
 
 @cache
 def _extension(resource_type: ResourceType, urn: str) -> _Object:
-    return _settable(resource_type.by_urn[urn.lower()].attributes, urn)
+    # Models of clients repeat schemas in it, which says nothing.
+    return _settable(resource_type.by_urn[urn.lower()].attributes, urn, ("schemas",))
 
 
 def _settable(

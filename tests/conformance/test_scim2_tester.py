@@ -1,9 +1,11 @@
 """The public conformance suite scim2-tester, run against the live server with an empty tenant."""
 
 import random
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx2
 import pytest
 import scim2_tester.filling
 from pydantic import BaseModel
@@ -12,7 +14,9 @@ from scim2_models import EnterpriseUser, Group, GroupMember, Mutability, Resourc
 from scim2_tester import Status, check_server
 from scim2_tester.checkers import patch_add, patch_remove, patch_replace
 
+from scim_server.app import create_app
 from tests.conftest import Caller
+from tests.server import Server
 
 
 def assert_all_pass(results: list[Any]) -> None:
@@ -83,3 +87,12 @@ def test_it_passes_with_the_models_of_the_rfc(caller: Caller) -> None:
 
 def test_it_passes_with_what_the_server_says_of_itself(caller: Caller) -> None:
     assert_all_pass(check_server(SyncSCIMClient(caller.http)))
+
+
+def test_it_passes_with_a_server_that_accepts_no_habits(caller: Caller, server: Server) -> None:
+    with httpx2.Client(
+        transport=httpx2.WSGITransport(app=create_app(replace(server.settings, compatibility=frozenset()))),
+        base_url=server.settings.base_url,
+        headers={"Authorization": caller.http.headers["Authorization"]},
+    ) as http:
+        assert_all_pass(check_server(SyncSCIMClient(http)))
