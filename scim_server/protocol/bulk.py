@@ -19,7 +19,7 @@ _MARK = "bulkId:"
 _WHOLE = re.compile(r"()bulkId:(.*)()", re.DOTALL)
 _URI = re.compile(r"(.*/)bulkId:([^/]*)(/?)", re.DOTALL)
 # The last quote may be missing, so that each character is looked at once.
-_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*+"?|bulkId:[^\s()\[\]"]+', re.DOTALL)
 
 
 def read_request(body: Any, most: int) -> tuple[list[Any], int | None]:
@@ -111,6 +111,9 @@ def resolve(data: Any, ids: Mapping[str, str]) -> set[str]:
     waiting = [data]
     while waiting:
         container = waiting.pop()
+        if type(container) is dict:
+            for key in [key for key in container if _MARK in key and "[" in key]:
+                container[_resolve("path", key, ids, names)] = container.pop(key)
         for key, value in container.items() if type(container) is dict else enumerate(container):
             kind = type(value)
             if kind is str:
@@ -143,7 +146,7 @@ def _resolve(key: str | int, text: str, ids: Mapping[str, str], names: set[str])
 def _requoted(quoted: str, ids: Mapping[str, str], names: set[str]) -> str:
     """Return a string of a filter with an id in the place of a bulkId."""
     try:
-        text = json.loads(quoted)
+        text = json.loads(quoted) if quoted.startswith('"') else quoted
     except json.JSONDecodeError:
         # The filter is refused later, with a better reason.
         return quoted

@@ -11,9 +11,9 @@ from typing import Any
 from scim_server.protocol import filter_text
 from scim_server.protocol.errors import ScimError
 from scim_server.protocol.habits import Habits
+from scim_server.protocol.limits import PATCH_OPERATIONS
 from scim_server.protocol.path import PATH, Target, read_path
 from scim_server.protocol.schema import Attribute, ResourceType, Schema
-from scim_server.protocol.text import read_json
 
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,17})(?:\.\d{1,30})?", re.ASCII)
 _COMMON = ("schemas", "id", "meta")
@@ -80,10 +80,10 @@ def resource(resource_type: ResourceType, body: Any, habits: Habits) -> Any:
     apart: list[tuple[str, Target, Any]] = []
     for name, value in _without_core_urn(resource_type, body, habits).items():
         if name.lower() != "schemas" and not _put_member(resource_type, members, name, value, habits):
-            target = _flat(resource_type, name, habits, is_whole=True)
+            target = None if len(apart) == PATCH_OPERATIONS else _flat(resource_type, name, habits, is_whole=True)
             if target and target.condition is None:
                 apart.append((name, target, value))
-            elif _is_path(resource_type, name) or not _drops(habits):
+            elif _is_known(resource_type, name, is_whole=True) or not _drops(habits):
                 members[name] = value
     for name, target, value in apart:
         _put_flat(members, name, target, value_at(target, value, habits))
@@ -94,17 +94,20 @@ def _without_core_urn(resource_type: ResourceType, members: Mapping[str, Any], h
     """Return members of which none is an object under the URN of the resource's own schema."""
     urn = resource_type.schema.id.lower()
     inner = next((value for name, value in members.items() if name.lower() == urn), None)
-    if not isinstance(inner, dict) or not habits.accepts("flat-names"):
+    if not isinstance(inner, dict):
         return members
-    return {name: value for name, value in members.items() if name.lower() != urn} | inner
+    merged = [(name, value) for name, value in (*members.items(), *inner.items()) if name.lower() != urn]
+    if len({name.lower() for name, _ in merged}) != len(merged) or not habits.accepts("flat-names"):
+        return members
+    return dict(merged)
 
 
 def _put_member(resource_type: ResourceType, members: dict[str, Any], name: str, value: Any, habits: Habits) -> bool:
     """Put what is meant by a member under its name in an object of attributes, if it has one."""
     if extension := resource_type.by_urn.get(name.lower()):
-        members[name] = _container(extension, value, habits)
+        members[extension.id] = _container(extension, value, habits)
     elif attribute := _named(resource_type, name):
-        members[name] = value if attribute.name in _COMMON else _value(attribute, value, habits)
+        members[attribute.name] = value if attribute.name in _COMMON else _value(attribute, value, habits)
     else:
         return False
     return True
@@ -118,7 +121,8 @@ def _named(resource_type: ResourceType, name: str) -> Attribute | None:
 
 def _container(extension: Schema, value: Any, habits: Habits) -> Any:
     """Return what is meant by the object that holds the attributes of an extension."""
-    if value == "" and habits.accepts("empty-text"):
+    points = any(_points(attribute) for attribute in extension.attributes if attribute.mutability != "readOnly")
+    if value == "" and not points and habits.accepts("empty-text"):
         return None
     if not isinstance(value, dict):
         return value
@@ -139,13 +143,9 @@ def _members(known: Mapping[str, Attribute], given: Mapping[str, Any], habits: H
 
 
 def _flat(resource_type: ResourceType, name: str, habits: Habits, *, is_whole: bool = False) -> Target | None:
-    """Return what the name of a member points to that is a path.
-
-    In a ``whole`` resource an extension's text may not stand without its URN: it would be taken for an attribute of the
-    client's own (RFC 7643 section 3.3).
-    """
+    """Return what the name of a member points to that is a path."""
     short = resource_type.by_short_path.get(name.partition("[")[0].lower())
-    if short and is_whole and short.type != "complex":
+    if short and is_whole and _is_of_its_own(resource_type, name.lower()):
         return None
     try:
         target = read_path(resource_type, path(resource_type, name, habits))
@@ -156,18 +156,46 @@ def _flat(resource_type: ResourceType, name: str, habits: Habits, *, is_whole: b
     return target
 
 
-def _is_path(resource_type: ResourceType, name: str) -> bool:
-    """Tell whether a name is one that the server knows or looks like a path: what was meant by it must not be lost."""
-    return "[" in name or name.lower() in resource_type.by_path
+def _is_known(resource_type: ResourceType, name: str, *, is_whole: bool) -> bool:
+    """Tell whether a habit would understand a name, were it accepted: what is meant by it must not be ignored."""
+    lower = name.lower()
+    urns = (resource_type.schema.id.lower(), *resource_type.by_urn)
+    if "[" in name or lower in resource_type.by_path or lower.startswith(urns):
+        return True
+    return lower in resource_type.by_short_path and not (is_whole and _is_of_its_own(resource_type, lower))
+
+
+def _is_of_its_own(resource_type: ResourceType, lower: str) -> bool:
+    """Tell whether a short name is a text, which in a whole resource may be an attribute of the client's own.
+
+    RFC 7643 section 3.3 wants what is an extension's in the extension's object.
+    """
+    top = resource_type.by_short_path.get(lower.partition("[")[0].partition(".")[0])
+    return top is not None and not top.sub_attributes
+
+
+def _is_given_twice(target: Target, beside: Mapping[str, Any]) -> bool:
+    """Tell whether what a flat name points to stands beside it too, so that it cannot be told which one counts."""
+    if target.attribute.urn:
+        container = beside.get(target.attribute.urn.lower())
+        beside = {name.lower(): each for name, each in container.items()} if isinstance(container, dict) else {}
+    is_part = target.sub is not None and not target.attribute.multi_valued
+    return not is_part and target.attribute.name.lower() in beside
 
 
 def _put_flat(members: dict[str, Any], name: str, target: Target, value: Any) -> None:
-    """Put a value where its flat name points to, unless something else is there already."""
+    """Put a value where its flat name points to, unless something else is there already; readOnly ones are ignored."""
+    if target.mutability == "readOnly":
+        return
+    steps = [target.attribute.urn] if target.attribute.urn else []
+    if target.sub and not target.attribute.multi_valued:
+        steps.append(target.attribute.name)
     container: Any = members
-    if target.attribute.urn:
-        container = members.setdefault(target.attribute.urn, {})
-    if target.sub and isinstance(container, dict) and not target.attribute.multi_valued:
-        container = container.setdefault(target.attribute.name, {})
+    for step in steps:
+        if isinstance(container, dict):
+            if container.get(step) is None:
+                container[step] = {}
+            container = container[step]
     last = (target.sub or target.attribute).name
     if isinstance(container, dict) and not (target.sub and target.attribute.multi_valued) and last not in container:
         container[last] = value
@@ -181,7 +209,7 @@ def _put_flat(members: dict[str, Any], name: str, target: Target, value: Any) ->
 def value_at(target: Target, value: Any, habits: Habits) -> Any:
     """Return what is meant by a value for what a path points to."""
     if target.sub:
-        return _value(target.sub, value, habits)
+        return value if value == "" and _points(target.attribute) else _value(target.sub, value, habits)
     if target.condition:
         return _one(target.attribute, value, habits)
     return _value(target.attribute, value, habits)
@@ -193,11 +221,17 @@ def _value(attribute: Attribute, value: Any, habits: Habits) -> Any:
     if value == "" and not _points(attribute) and habits.accepts("empty-text"):
         return None
     if isinstance(value, dict):
-        one = _one(attribute, value, habits)
+        one = _element(attribute, value, habits)
         return [one] if habits.accepts("list-or-one") else one
     if not isinstance(value, list):
         return value
-    return [_one(attribute, each, habits) for each in value]
+    return [_element(attribute, each, habits) for each in value]
+
+
+def _element(attribute: Attribute, value: Any, habits: Habits) -> Any:
+    """Return what is meant by one of several values; one of which nothing is known stays, to be refused."""
+    found = _one(attribute, value, habits)
+    return value if found == {} else found
 
 
 def _one(attribute: Attribute, value: Any, habits: Habits) -> Any:
@@ -257,10 +291,10 @@ def path(resource_type: ResourceType, text: str, habits: Habits) -> str:
         return text
     name, condition, sub = match.groups()
     name = filter_text.full_name([resource_type], name, habits)
-    attribute = resource_type.by_path.get(name.lower())
-    if condition is None or attribute is None:
+    if condition is None:
         return name
-    condition = filter_text.meant(condition, [resource_type], habits, attribute)
+    if attribute := resource_type.by_path.get(name.lower()):
+        condition = filter_text.meant(condition, [resource_type], habits, attribute)
     return f"{name}[{condition}].{sub}" if sub else f"{name}[{condition}]"
 
 
@@ -280,10 +314,7 @@ def _on_path(resource_type: ResourceType, known: dict[str, Any], text: str, habi
     if known.get("op") == "add" and target.is_whole and isinstance(value, str):
         # One value alone may be added (section 3.5.2.1); text for all of them is refused, as it may be anything.
         return known | {"value": _one(target.attribute, value, habits)}
-    found = value_at(target, value, habits)
-    # Adding nothing would change nothing, but who sends "" for a single value wants to clear it.
-    clears = value == "" and found is None and not target.attribute.multi_valued
-    return known | {"value": found} | ({"op": "replace"} if clears else {})
+    return known | {"value": value_at(target, value, habits)}
 
 
 def _removal(known: dict[str, Any], target: Target | Schema, value: Any, habits: Habits) -> dict[str, Any]:
@@ -302,11 +333,14 @@ def _removal(known: dict[str, Any], target: Target | Schema, value: Any, habits:
                 if name.lower() in attributes
             }
         }
-    if not target.is_whole and (value == "" or (value in ([], {}) and not target.condition)):
+    is_single = not target.attribute.multi_valued
+    if (value == "" and (is_single or target.condition)) or (value in ([], {}) and is_single):
         return {name: each for name, each in known.items() if name != "value"}
     listed = value if isinstance(value, list) else [value]
     attribute = target.sub or target.attribute
-    return known | {"value": Selection(_one(attribute, each, habits) for each in listed if each not in (None, ""))}
+    # Whatever is ignored of a description makes it fit more values.
+    exactly = Habits(habits.accepted - {"unknown-attributes"}, habits.used)
+    return known | {"value": Selection(_one(attribute, each, exactly) for each in listed if each not in (None, ""))}
 
 
 def _without_path(resource_type: ResourceType, known: dict[str, Any], habits: Habits) -> list[dict[str, Any]]:
@@ -314,18 +348,20 @@ def _without_path(resource_type: ResourceType, known: dict[str, Any], habits: Ha
     value = known.get("value")
     if isinstance(value, list) and len(value) == 1 and isinstance(value[0], dict) and habits.accepts("list-or-one"):
         value = value[0]
-    if isinstance(value, str) and value.startswith("{") and habits.accepts("text-for-object"):
-        value = read_json(value.encode())
     if not isinstance(value, dict) or _is_ambiguous(value):
         return [known]
     members: dict[str, Any] = {}
     apart: list[dict[str, Any]] = []
-    for name, member in _without_core_urn(resource_type, value, habits).items():
-        is_cleared = member == "" and known.get("op") == "add" and _named(resource_type, name)
-        if not is_cleared and _put_member(resource_type, members, name, member, habits):
+    given = _without_core_urn(resource_type, value, habits)
+    beside = {name.lower(): each for name, each in given.items()}
+    for name, member in given.items():
+        if name.lower() == "schemas" and member is None and habits.accepts("schemas"):
             continue
-        if is_cleared or _flat(resource_type, name, habits):
+        if _put_member(resource_type, members, name, member, habits):
+            continue
+        target = None if len(apart) == PATCH_OPERATIONS else _flat(resource_type, name, habits)
+        if target and not _is_given_twice(target, beside):
             apart.append(_on_path(resource_type, {"op": known.get("op"), "value": member}, name, habits))
-        elif _is_path(resource_type, name) or not _drops(habits):
+        elif _is_known(resource_type, name, is_whole=False) or not _drops(habits):
             members[name] = member
     return [known | {"value": members}, *apart]

@@ -64,10 +64,11 @@ class Elements:
                 candidates = self._valued(self._key(value))
                 named = {"type": value["type"]} if isinstance(value, dict) and "type" in value else {}
             self._look_at(len(candidates))
-            found.update(p for p in candidates if self._has(p, named))
+            found.update(p for p in candidates if self.has(p, named))
         return found
 
-    def _has(self, position: int, members: Mapping[str, Any]) -> bool:
+    def has(self, position: int, members: Mapping[str, Any]) -> bool:
+        """Tell whether the value at a position has these members, as they compare."""
         element = self._kept[position]
         return all(
             name in element and self._key_of(name, element[name]) == self._key_of(name, member)

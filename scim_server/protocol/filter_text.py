@@ -4,13 +4,14 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from scim_server.protocol.habits import Habits
 from scim_server.protocol.lexer import OPERATORS
 from scim_server.protocol.limits import FILTER_LENGTH
 from scim_server.protocol.schema import Attribute, ResourceType
 
-_LEXEME = re.compile(r"""\s*("(?:[^"\\]|\\.)*"|[()\[\]]|[^\s()\[\]"]+|")""")
+_LEXEME = re.compile(r"""\s*("(?:[^"\\]|\\.)*+"?|[()\[\]]|[^\s()\[\]"]+)""")
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
 _NUMERIC = ("integer", "decimal")
 _TEXTUAL = ("string", "reference", "dateTime", "binary")
@@ -76,7 +77,8 @@ class _Rewriting:
         opened = self.opened.pop()
         further = self._next()
         is_value = further.lower() in OPERATORS
-        if (is_value or further.startswith(".")) and self.habits.accepts("filter-after-brackets"):
+        is_path = (is_value or further.startswith(".")) and _is_balanced(self.written[opened + 1 :])
+        if is_path and self.habits.accepts("filter-after-brackets"):
             self.written[opened] = "[ ("
             self.written += [")", "and"]
             self.at += not is_value
@@ -97,7 +99,10 @@ class _Rewriting:
         if operator in OPERATORS and value and self.habits.accepts("text-for-object"):
             attribute, lexeme = value, f"{lexeme}.value"
         self.written.append(lexeme)
-        if operator in OPERATORS and self.at + 1 < len(self.lexemes):
+        if operator == "pr":
+            self.written.append(operator)
+            self.at += 1
+        elif operator in OPERATORS and self.at + 1 < len(self.lexemes):
             self.written += [self._next(), self._operand(attribute, self.lexemes[self.at + 1])]
             self.at += 2
 
@@ -123,6 +128,12 @@ class _Rewriting:
         if text is None or not self.habits.accepts("unquoted-operand"):
             return lexeme
         return json.dumps(text, ensure_ascii=False)
+
+
+def _is_balanced(lexemes: Sequence[str]) -> bool:
+    """Tell whether parentheses are closed where they were opened."""
+    depths = list(accumulate((lexeme == "(") - (lexeme == ")") for lexeme in lexemes))
+    return not depths or (min(depths) >= 0 and depths[-1] == 0)
 
 
 def _text_in(lexeme: str) -> str | None:

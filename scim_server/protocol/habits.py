@@ -73,6 +73,8 @@ class Habits:
         try:
             return strictly(message)
         except ScimError:
+            if not self.accepted:
+                raise
             found = Habits(self.accepted)
             clear = meant(message, found)
             if not found.used:

@@ -125,7 +125,15 @@ class Tokens:
             elif lower in OPERATORS:
                 self.expected = "value"
             else:
-                raise invalid_filter(say("The operator {operator} is not supported.", operator=repr(lexeme[:50])))
+                # The word itself may be a secret, so it is not repeated.
+                known = ", ".join((*OPERATORS, "pr"))
+                raise invalid_filter(
+                    say(
+                        "At position {position} of the filter an operator is expected: {known}.",
+                        position=at + 1,
+                        known=known,
+                    )
+                )
             return [(lower.upper(), lower)]
         if self.expected == "logic":
             if lower not in ("and", "or"):
@@ -159,8 +167,8 @@ def _number(lexeme: str) -> int | float:
 
 
 def unexpected(lexeme: str, at: int) -> ScimError:
-    # What stands in quotes may be a secret, or somebody's name.
-    found = say("text in quotes") if lexeme.startswith('"') else repr(lexeme[:50])
+    # Words may be secrets, or somebody's name, as well as what stands in quotes.
+    found = repr(lexeme) if lexeme in "()[]" else say("text")
     return invalid_filter(
         say("The filter has an unexpected {found} at position {position}.", found=found, position=at + 1)
     )

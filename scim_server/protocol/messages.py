@@ -5,6 +5,7 @@ from functools import cache
 from typing import Any
 
 from scim_server.protocol.errors import invalid_syntax
+from scim_server.protocol.text import shown
 from scim_server.protocol.wording import Text, say
 
 
@@ -43,7 +44,7 @@ def check_names(members: Mapping[str, Any], known: Collection[str], where: str) 
     """Refuse members with other lower-case names than the known ones. Raises invalidSyntax."""
     for name in members:
         if name not in known:
-            raise invalid_syntax(say("{where} has no member {name}.", where=where, name=ascii(name[:200])))
+            raise invalid_syntax(say("{where} has no member {name}.", where=where, name=shown(name)))
 
 
 @cache

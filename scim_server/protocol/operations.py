@@ -23,6 +23,7 @@ from scim_server.protocol.limits import PATCH_OPERATIONS, PATCH_PATHS
 from scim_server.protocol.messages import by_name, called, check_names, is_unassigned
 from scim_server.protocol.path import Target, read_path
 from scim_server.protocol.schema import Attribute, ResourceType, Schema
+from scim_server.protocol.text import shown
 from scim_server.protocol.validation import read_value, read_values
 from scim_server.protocol.wording import say
 
@@ -54,7 +55,7 @@ def read_operations(resource_type: ResourceType, body: Any, habits: Habits) -> t
     """
     listed = habits.read(_read_envelope, body, lambda sent, found: message(sent, PATCH_OP, _MEMBERS, found))
     if len(listed) > PATCH_OPERATIONS:
-        raise ScimError(413, say("A PATCH has at most {most} operations.", most=PATCH_OPERATIONS))
+        raise _too_many()
     named = [_members(each, number) for number, each in enumerate(listed, 1)]
     if sum(len(path) for each in named if isinstance(path := each.get("path"), str)) > PATCH_PATHS:
         raise ScimError(413, say("The paths of a PATCH have at most {most} characters.", most=PATCH_PATHS))
@@ -62,8 +63,15 @@ def read_operations(resource_type: ResourceType, body: Any, habits: Habits) -> t
     def strictly(meant: list[dict[str, Any]]) -> list[_Change]:
         return [change for each in meant for change in _read_operation(resource_type, each)]
 
+    made = 0
+
     def meant(sent: list[dict[str, Any]], found: Habits) -> list[dict[str, Any]]:
-        return [clear for each in sent for clear in compatibility.operation(resource_type, each, found)]
+        nonlocal made
+        clear = [clear for each in sent for clear in compatibility.operation(resource_type, each, found)]
+        made += len(clear) - len(sent)
+        if made > PATCH_OPERATIONS:
+            raise _too_many()
+        return clear
 
     operations: list[Operation] = []
     for number, each in enumerate(named, 1):
@@ -74,6 +82,10 @@ def read_operations(resource_type: ResourceType, body: Any, habits: Habits) -> t
         has_path = bool(each.get("path"))
         operations += [Operation(op, target, value, number, has_path, habits) for op, target, value in changes]
     return tuple(operations)
+
+
+def _too_many() -> ScimError:
+    return ScimError(413, say("A PATCH has at most {most} operations.", most=PATCH_OPERATIONS))
 
 
 def _read_envelope(body: Any) -> list[Any]:
@@ -108,7 +120,7 @@ def _read_operation(resource_type: ResourceType, members: dict[str, Any]) -> Ite
     target = read_path(resource_type, path)
     if isinstance(target, Target):
         yield from _read_change(op, target, value)
-    elif value in (None, []):
+    elif value is None or (value == [] and op != "remove"):
         yield from _read_removal(op, target)
     else:
         yield from _read_extension(op, target, value)
@@ -124,13 +136,9 @@ def _read_attributes(resource_type: ResourceType, op: str, value: Any) -> Iterat
             is_empty = member in (None, [])
             yield from _read_removal(op, extension) if is_empty else _read_extension(op, extension, member)
         elif attribute is None:
-            raise invalid_syntax(
-                say("{where} has no attribute {name}.", where=resource_type.name, name=ascii(name[:200]))
-            )
+            raise invalid_syntax(say("{where} has no attribute {name}.", where=resource_type.name, name=shown(name)))
         elif attribute.path.lower() != name or attribute.urn or attribute in resource_type.parents:
-            raise invalid_syntax(
-                say("{name} is not the name of an attribute; it can be a path.", name=ascii(name[:200]))
-            )
+            raise invalid_syntax(say("{name} is not the name of an attribute; it can be a path.", name=shown(name)))
         elif attribute.path != "meta":
             yield from _read_change(op, Target(attribute), member)
 
@@ -174,7 +182,7 @@ def _read_single(op: str, target: Target, value: Any) -> Iterator[_Change]:
         canonical = read_value(sub or attribute, value)
         if canonical != {}:
             yield op, target, canonical
-    elif attribute.mutability != "writeOnly" and (op == "replace" or not is_complex):
+    elif attribute.mutability != "writeOnly" and (op == "replace" or not (is_complex and attribute.multi_valued)):
         # A secret that is left empty is kept, as PUT keeps it; only remove removes it.
         yield "remove", target, None
 
@@ -194,11 +202,15 @@ def _read_remove(target: Target, value: Any) -> Iterator[_Change]:
     elif not isinstance(value, Selection):
         raise invalid_value(say("remove takes no value: a filter in the path tells which values go."))
     elif target.is_whole:
-        yield "remove", target, [_assigned(read_value(target.attribute, each)) for each in value]
+        described = [read_value(target.attribute, each) for each in value]
+        # What names no value names no element, whatever else it says.
+        named = [each for each in described if not (isinstance(each, dict) and each.get("value", "") is None)]
+        yield "remove", target, [_assigned(each) for each in named]
     elif target.mutability == "writeOnly":
         raise invalid_value(say("{path} cannot be removed by its value.", path=target.path))
     else:
-        selected = [read_value(target.sub or target.attribute, each) for each in value if not is_unassigned(each)]
+        selected = [_assigned(read_value(target.sub or target.attribute, each)) for each in value]
+        selected = [each for each in selected if not is_unassigned(each)]
         if len(selected) > 1:
             raise invalid_value(say("{path} has one value to remove.", path=target.path))
         # Nothing selected is nothing removed.

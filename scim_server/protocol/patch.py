@@ -157,7 +157,7 @@ def _change_elements(operation: Operation, elements: Elements) -> None:
         return
     found = elements.find(condition)
     if op == "remove" and target.sub is None:
-        elements.drop(found if value is None else [p for p in found if elements.at(p).items() >= value.items()])
+        elements.drop(found if value is None else [p for p in found if elements.has(p, value)])
     elif op == "remove":
         elements.put({position: _merged(operation, elements.at(position)) for position in found})
     elif found:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from scim_server.protocol import filter
 from scim_server.protocol.errors import ScimError, invalid_path
 from scim_server.protocol.schema import Attribute, ResourceType, Schema
-from scim_server.protocol.text import check_text
+from scim_server.protocol.text import check_text, shown
 from scim_server.protocol.tree import Node
 from scim_server.protocol.wording import say
 
@@ -58,7 +58,7 @@ def read_path(resource_type: ResourceType, text: str) -> Target | Schema:
         raise invalid_path(say("{urn} is a schema: there is nothing to filter.", urn=extension.id))
     attribute = resource_type.by_path.get(name.lower())
     if attribute is None:
-        raise invalid_path(say("{where} has no attribute {name}.", where=resource_type.name, name=ascii(name[:200])))
+        raise invalid_path(say("{where} has no attribute {name}.", where=resource_type.name, name=shown(name)))
     if condition is not None:
         return _selected(resource_type, attribute, condition, sub)
     parent = resource_type.parents.get(attribute)
@@ -79,5 +79,5 @@ def _selected(resource_type: ResourceType, attribute: Attribute, condition: str,
         raise invalid_path(say("The elements of an array have no numbers; select them by a filter."))
     sub = attribute.sub(name) if name else None
     if name and sub is None:
-        raise invalid_path(say("{path} has no sub-attribute {name}.", path=attribute.path, name=ascii(name[:200])))
+        raise invalid_path(say("{path} has no sub-attribute {name}.", path=attribute.path, name=shown(name)))
     return Target(attribute, filter.parse_within(condition, resource_type, attribute), sub)

@@ -51,8 +51,7 @@ def read_projection(
 
 def _resolve(resource_types: tuple[ResourceType, ...], names: Iterable[str]) -> frozenset[str]:
     found = set()
-    for name in names:
-        lower = name.strip().lower()
+    for lower in (part.strip().lower() for name in names for part in name.split(",")):
         for resource_type in resource_types:
             if attribute := resource_type.attribute(lower):
                 found.add(attribute.path.lower())

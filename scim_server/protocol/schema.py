@@ -161,9 +161,12 @@ class ResourceType:
     def attribute(self, path: str) -> Attribute | None:
         """Return the attribute at a path in standard notation, in any letter case (RFC 7644 section 3.10).
 
-        An extension's attribute is found without its URN too, as administrators write it.
+        An extension's attribute is found without its URN too, and with a dot after a URN, as administrators write it.
         """
         lower = path.lower()
+        urn = next((urn for urn in (self.schema.id.lower(), *self.by_urn) if lower.startswith(f"{urn}.")), None)
+        if urn:
+            lower = f"{urn}:{lower[len(urn) + 1 :]}"
         return self.by_path.get(lower) or self.by_short_path.get(lower)
 
     def as_json(self) -> dict[str, Any]:

@@ -73,6 +73,11 @@ def _forbidden(char: str, where: str) -> ScimError:
     )
 
 
+def shown(name: str) -> str:
+    """Return a name that a client sent as it may be repeated: without a filter, which may hold a secret."""
+    return ascii(name.partition("[")[0][:200])
+
+
 def has_line_break(text: str) -> bool:
     """Tell whether a text has a tab or line break, which only free text may have."""
     return _LINE.search(text) is not None
@@ -192,7 +197,7 @@ def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen: set[str] = set()
         for name, _ in pairs:
             if name in seen:
-                raise invalid_syntax(say("The member {name} stands twice in one object.", name=ascii(name[:100])))
+                raise invalid_syntax(say("The member {name} stands twice in one object.", name=shown(name)))
             seen.add(name)
     return members
 

@@ -15,7 +15,7 @@ from scim_server.protocol.errors import ScimError, invalid_syntax, invalid_value
 from scim_server.protocol.limits import GROUP_MEMBERS
 from scim_server.protocol.messages import by_name, check_schemas, is_unassigned
 from scim_server.protocol.schema import Attribute, ResourceType
-from scim_server.protocol.text import code_point, has_line_break, invisible
+from scim_server.protocol.text import code_point, has_line_break, invisible, shown
 from scim_server.protocol.types import READERS
 from scim_server.protocol.wording import Text, say, together
 
@@ -206,7 +206,7 @@ class _Object(_Field):
             return value
         given = by_name(value, self.where)
         if unknown := next((name for name in given if name not in self.names), None):
-            raise invalid_syntax(say("{where} has no attribute {name}.", where=self.where, name=ascii(unknown[:200])))
+            raise invalid_syntax(say("{where} has no attribute {name}.", where=self.where, name=shown(unknown)))
         return {name: given[lower] for lower, name in self.names.items() if lower in given}
 
     def complete(self, given: Mapping[str, Any]) -> Document:

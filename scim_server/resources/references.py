@@ -87,6 +87,9 @@ class References:
             id = _id(value, self.shared.base_url)
             if id:
                 return dataclasses.replace(operation, value={"value": id})
+            if operation.op == "remove":
+                refusal = invalid_value(say("{path}: the value names no resource of this server.", path=attribute.path))
+                raise refusal.within(numbered(operation.number))
             # There is nothing to put in the place of an element; one that is missing is still made.
             return dataclasses.replace(operation, value={}, op="add" if operation.op == "replace" else operation.op)
         return operation

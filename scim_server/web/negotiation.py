@@ -78,11 +78,19 @@ def language() -> str:
 def query_parameters() -> dict[str, str]:
     """Return the URL's parameters by their names, in any letter case; of several with one name the first.
 
-    What some clients leave at the end of a URL says nothing. Raises invalidValue for what is not UTF-8.
+    Names of attributes are put together instead: none that is to be left out may be missed. What some clients leave at
+    the end of a URL says nothing. Raises invalidValue for what is not UTF-8.
     """
     try:
         text = request.query_string.decode("ascii").rstrip("?&")
         pairs = parse_qsl(text, keep_blank_values=True, errors="strict")
     except ValueError:
         raise invalid_value(say("The query of the URL is not percent-encoded UTF-8.")) from None
-    return {PARAMETERS.get(name.lower(), name): value for name, value in reversed(pairs)}
+    found: dict[str, str] = {}
+    for name, value in pairs:
+        known = PARAMETERS.get(name.lower(), name)
+        if known in ("attributes", "excludedAttributes") and known in found:
+            found[known] += f",{value}"
+        else:
+            found.setdefault(known, value)
+    return found

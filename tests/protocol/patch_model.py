@@ -185,7 +185,7 @@ def change(op: str, target: Target, value: Any, notes: set[str]) -> list[Step]:
         return [Step(op, target, elements(attribute, value))]
     says_nothing = value == {} and attribute.sub_attributes and target.sub is None
     if op == "remove" or (nothing(value) and not says_nothing):
-        clears = value == "" and not attribute.multi_valued
+        clears = not attribute.multi_valued
         return [Step("replace" if clears and op == "add" else op, target, None)]
     if attribute.sub_attributes and target.sub is None:
         return [Step(op, target, parts(attribute, value))]
@@ -388,6 +388,12 @@ def parts(attribute: Attribute, value: Any) -> dict[str, Any]:
     return found
 
 
+def derived(attribute: Attribute, value: Any) -> list[str]:
+    """Return the names of an object that are those of readOnly sub-attributes."""
+    known = {sub.name.lower() for sub in attribute.sub_attributes if sub.mutability == "readOnly"}
+    return [name for name in value if name.lower() in known]
+
+
 def assigned(members: Mapping[str, Any]) -> dict[str, Any]:
     return {name: member for name, member in members.items() if member is not None}
 
@@ -406,7 +412,10 @@ def elements(attribute: Attribute, value: Any) -> list[Any]:
         if not attribute.sub_attributes:
             found.append(simple(attribute, given))
             continue
-        element = assigned(parts(attribute, given))
+        described = parts(attribute, given)
+        if not (described or derived(attribute, given)):
+            raise Refused("invalidSyntax")
+        element = assigned(described)
         if lacks(attribute, element):
             raise Refused("invalidValue")
         if element:
@@ -423,8 +432,11 @@ def selection(attribute: Attribute, value: Any, notes: set[str]) -> list[Any]:
         if nothing(given):
             continue
         if attribute.sub_attributes:
-            wanted = assigned(parts(attribute, given))
-            if wanted:
+            described = parts(attribute, given)
+            if len(described) + len(derived(attribute, given)) != len(given):
+                raise Refused("invalidSyntax")
+            wanted = assigned(described)
+            if wanted and described.get("value", "") is not None:
                 found.append(wanted)
         else:
             found.append(simple(attribute, given))

@@ -92,7 +92,7 @@ CHANGED: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
     ("REM-08 one without an array", ("remove", "emails", {"value": "babs@jensen.org", "type": "Home"}), {"emails": [WORK]}),
     ("REM-08 a value of another type", ("remove", "emails", [{"value": "babs@jensen.org", "type": "work"}]), {}),
     ("REM-08 an empty list removes nothing", ("remove", "emails", []), {}),
-    ("REM-08 what says nothing selects nothing", ("remove", "addresses", [{}, {"type": None}, {"nosuch": "x"}]), {}),
+    ("REM-08 what says nothing selects nothing", ("remove", "addresses", [{}, {"type": None}]), {}),
     ("REM-08 null is no value", ("remove", "emails", None), {"emails": None}),
     ("REM-08 an address by what it has", ("remove", "addresses", [{"type": "work", "locality": "hollywood"}]), {"addresses": [BABS["addresses"][1]]}),
     ("REM-08 a single value that is another", ("remove", "title", "Other"), {}),

@@ -62,7 +62,6 @@ def test_an_unknown_member_is_refused_and_nothing_is_stored(http: httpx2.Client,
     [
         {},
         {"type": "User"},
-        {"valeu": "x"},
         {"display": "Bob"},
         {"$ref": "/"},
         {"$ref": "https://evil.example/Users/x"},

@@ -115,7 +115,7 @@ def test_a_search_is_refused(ja: httpx2.Client) -> None:
     [
         ({"op": "add", "path": "nope"}, "invalidPath", "User に 'nope' という属性はありません。"),
         ({"op": "add", "path": "emails[0]"}, "invalidPath", "配列の要素は番号では指定できません。フィルターで選択してください。"),
-        ({"op": "add", "path": "emails[type zz 5]"}, "invalidFilter", "演算子 'zz' には対応していません。"),
+        ({"op": "add", "path": "emails[type zz 5]"}, "invalidFilter", "フィルターの 6 文字目には演算子（eq, ne, co, sw, ew, gt, ge, lt, le, pr）が必要です。"),
         ({"op": "add", "path": "title", "value": 5}, "invalidValue", "title は文字列にしてください（送信された型: 数値）。"),
         ({"op": "replace", "path": "id", "value": "x"}, "mutability", "id は読み取り専用（readOnly）です。"),
         ({"op": "remove", "path": "userName"}, "mutability", "userName は必須のため削除できません。"),
