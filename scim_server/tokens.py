@@ -38,7 +38,9 @@ _SHAPE = re.compile(
 )
 _FLUSH_SECONDS = 60
 ADMIN = "admin"
-_FURTHER_SCOPES = ("bulk", "csv", "administrators", ADMIN)
+ADMINISTRATORS = "administrators"
+"""The scope that may make and change accounts of administrators."""
+_FURTHER_SCOPES = ("bulk", "csv", ADMINISTRATORS, ADMIN)
 
 log = logging.getLogger(__name__)
 
@@ -207,8 +209,8 @@ class Authenticator:
         self._timer: threading.Timer | None = None
         self._lock = threading.Lock()
 
-    def principal(self, token: str) -> Principal | None:
-        """Return who presents a token, or None when it is malformed, unknown, expired or revoked.
+    def principal(self, token: str, language: str = "en") -> Principal | None:
+        """Return who presents a token and reads a language, or None when it is malformed, unknown, expired or revoked.
 
         That of a user is good as long as the user exists and is not disabled.
         """
@@ -227,9 +229,9 @@ class Authenticator:
             return None
         if row[3] is not None or (row[2] is not None and row[2] <= now):
             return None
-        number, name, company_name, time_zone, language, policies = row[5:]
-        tenant = Tenant(number, name, company_name, time_zone, language, frozenset(policies.split()))
-        return Principal(match[2], tenant, frozenset(row[1].split()), row[4], Habits(self._accepted))
+        number, name, company_name, time_zone, of_tenant, policies = row[5:]
+        tenant = Tenant(number, name, company_name, time_zone, of_tenant, frozenset(policies.split()))
+        return Principal(match[2], tenant, frozenset(row[1].split()), row[4], Habits(self._accepted), language)
 
     def note(self, by: Principal) -> None:
         """Note a request's use of its token and its habits, and see that they are written."""

@@ -7,6 +7,7 @@ from itertools import count
 
 import httpx2 as httpx
 import pytest
+from flask import Flask
 
 from scim_server import config, tenants, tokens
 from scim_server.protocol.registry import Registry, load_registry
@@ -37,6 +38,14 @@ class Caller:
     http: httpx.Client
     token_for: Callable[..., httpx.Client]
     """Return a client whose token has only the given scopes, and may be a user's own."""
+
+    def local(self, app: Flask) -> httpx.Client:
+        """Return a client of an application in this process, with the same token."""
+        return httpx.Client(
+            transport=httpx.WSGITransport(app=app),
+            base_url=self.http.base_url,
+            headers={"Authorization": self.http.headers["Authorization"]},
+        )
 
 
 @pytest.fixture

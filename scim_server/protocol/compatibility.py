@@ -6,7 +6,7 @@ be refused. Nothing here makes a change larger than what the client named.
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from scim_server.protocol import filter_text
 from scim_server.protocol.errors import ScimError
@@ -15,6 +15,7 @@ from scim_server.protocol.limits import PATCH_OPERATIONS
 from scim_server.protocol.path import PATH, Target, read_path
 from scim_server.protocol.schema import Attribute, ResourceType, Schema
 
+_Read = TypeVar("_Read")
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,17})(?:\.\d{1,30})?", re.ASCII)
 _COMMON = ("schemas", "id", "meta")
 _OPERATION = ("op", "path", "value")
@@ -30,19 +31,32 @@ class Selection(list[Any]):
 # Messages
 
 
-def message(members: Any, schema: str, known: Collection[str], habits: Habits) -> Any:
-    """Return what is meant by a message, no resource, with the URN ``schema`` and ``known`` lower-case members."""
+def read_message(
+    strictly: Callable[[Any], _Read], sent: Any, schema: str, known: Collection[str], habits: Habits
+) -> _Read:
+    """Read a message that is no resource, with the URN ``schema`` and ``known`` lower-case members.
+
+    Raises what ``strictly`` raises, which reads it as the RFC says.
+    """
+    return habits.read(strictly, sent, lambda members, found: _message(members, schema, known, found))
+
+
+def _message(members: Any, schema: str, known: Collection[str], habits: Habits) -> Any:
     if not isinstance(members, dict) or _is_ambiguous(members):
         return members
-    given = next((value for name, value in members.items() if name.lower() == "schemas"), None)
-    listed = _schemas(given, schema, (), (_MESSAGES, _RESOURCES), habits)
+    listed = _schemas(_member(members, "schemas"), schema, (), (_MESSAGES, _RESOURCES), habits)
     kept = {name: value for name, value in members.items() if name.lower() in known or not _drops(habits)}
     return {name: value for name, value in kept.items() if name.lower() != "schemas"} | _present("schemas", listed)
 
 
-def _is_ambiguous(members: Mapping[str, Any]) -> bool:
-    """Tell whether names differ in letter case only: which one is meant cannot be told."""
-    return len({name.lower() for name in members}) != len(members)
+def _is_ambiguous(names: Collection[str]) -> bool:
+    """Tell whether names differ in letter case only, or not at all: which one is meant cannot be told."""
+    return len({name.lower() for name in names}) != len(names)
+
+
+def _member(members: Mapping[str, Any], lower: str) -> Any:
+    """Return the member with a name in any letter case, None if there is none."""
+    return next((value for name, value in members.items() if name.lower() == lower), None)
 
 
 def _drops(habits: Habits) -> bool:
@@ -74,15 +88,15 @@ def resource(resource_type: ResourceType, body: Any, habits: Habits) -> Any:
     """Return what is meant by a whole resource."""
     if not isinstance(body, dict) or _is_ambiguous(body):
         return body
-    given = next((value for name, value in body.items() if name.lower() == "schemas"), None)
     known = [extension.schema.id for extension in resource_type.extensions]
-    members = _present("schemas", _schemas(given, resource_type.schema.id, known, (_RESOURCES,), habits))
+    listed = _schemas(_member(body, "schemas"), resource_type.schema.id, known, (_RESOURCES,), habits)
+    members = _present("schemas", listed)
     apart: list[tuple[str, Target, Any]] = []
     for name, value in _without_core_urn(resource_type, body, habits).items():
         if name.lower() != "schemas" and not _put_member(resource_type, members, name, value, habits):
-            target = None if len(apart) == PATCH_OPERATIONS else _flat(resource_type, name, habits, is_whole=True)
-            if target and target.condition is None:
-                apart.append((name, target, value))
+            flat = None if len(apart) == PATCH_OPERATIONS else _flat(resource_type, name, habits, is_whole=True)
+            if flat and flat[1].condition is None:
+                apart.append((name, flat[1], value))
             elif _is_known(resource_type, name, is_whole=True) or not _drops(habits):
                 members[name] = value
     for name, target, value in apart:
@@ -93,11 +107,11 @@ def resource(resource_type: ResourceType, body: Any, habits: Habits) -> Any:
 def _without_core_urn(resource_type: ResourceType, members: Mapping[str, Any], habits: Habits) -> Mapping[str, Any]:
     """Return members of which none is an object under the URN of the resource's own schema."""
     urn = resource_type.schema.id.lower()
-    inner = next((value for name, value in members.items() if name.lower() == urn), None)
+    inner = _member(members, urn)
     if not isinstance(inner, dict):
         return members
     merged = [(name, value) for name, value in (*members.items(), *inner.items()) if name.lower() != urn]
-    if len({name.lower() for name, _ in merged}) != len(merged) or not habits.accepts("flat-names"):
+    if _is_ambiguous([name for name, _ in merged]) or not habits.accepts("flat-names"):
         return members
     return dict(merged)
 
@@ -121,9 +135,9 @@ def _named(resource_type: ResourceType, name: str) -> Attribute | None:
 
 def _container(extension: Schema, value: Any, habits: Habits) -> Any:
     """Return what is meant by the object that holds the attributes of an extension."""
-    points = any(_points(attribute) for attribute in extension.attributes if attribute.mutability != "readOnly")
-    if value == "" and not points and habits.accepts("empty-text"):
-        return None
+    if value == "":
+        points = any(_points(attribute) for attribute in extension.attributes if attribute.mutability != "readOnly")
+        return None if not points and habits.accepts("empty-text") else value
     if not isinstance(value, dict):
         return value
     members = {name: member for name, member in value.items() if name.lower() != "schemas"}
@@ -142,18 +156,18 @@ def _members(known: Mapping[str, Attribute], given: Mapping[str, Any], habits: H
     return members
 
 
-def _flat(resource_type: ResourceType, name: str, habits: Habits, *, is_whole: bool = False) -> Target | None:
-    """Return what the name of a member points to that is a path."""
+def _flat(
+    resource_type: ResourceType, name: str, habits: Habits, *, is_whole: bool = False
+) -> tuple[str, Target] | None:
+    """Return the path that the name of a member is, and what it points to."""
     short = resource_type.by_short_path.get(name.partition("[")[0].lower())
     if short and is_whole and _is_of_its_own(resource_type, name.lower()):
         return None
-    try:
-        target = read_path(resource_type, path(resource_type, name, habits))
-    except ScimError:
-        return None
+    meant = _path(resource_type, name, habits)
+    target = _target(resource_type, meant)
     if not isinstance(target, Target) or not (short or habits.accepts("flat-names")):
         return None
-    return target
+    return meant, target
 
 
 def _is_known(resource_type: ResourceType, name: str, *, is_whole: bool) -> bool:
@@ -280,11 +294,13 @@ def operation(resource_type: ResourceType, members: Mapping[str, Any], habits: H
     if isinstance(op, str) and op not in _OPS and op.lower() in _OPS and habits.accepts("operation-case"):
         known["op"] = op.lower()
     if isinstance(named := known.get("path"), str):
-        return [_on_path(resource_type, known, named, habits)]
+        known["path"] = _path(resource_type, named, habits)
+        target = _target(resource_type, known["path"]) if "value" in known else None
+        return [_with_value(known, target, habits) if target else known]
     return _without_path(resource_type, known, habits) if known.get("path") is None else [known]
 
 
-def path(resource_type: ResourceType, text: str, habits: Habits) -> str:
+def _path(resource_type: ResourceType, text: str, habits: Habits) -> str:
     """Return what is meant by the path of an operation."""
     match = PATH.fullmatch(text.strip())
     if not match:
@@ -298,14 +314,16 @@ def path(resource_type: ResourceType, text: str, habits: Habits) -> str:
     return f"{name}[{condition}].{sub}" if sub else f"{name}[{condition}]"
 
 
-def _on_path(resource_type: ResourceType, known: dict[str, Any], text: str, habits: Habits) -> dict[str, Any]:
-    known = known | {"path": path(resource_type, text, habits)}
-    if "value" not in known:
-        return known
+def _target(resource_type: ResourceType, text: str) -> Target | Schema | None:
+    """Return what a path points to, None if it is none."""
     try:
-        target = read_path(resource_type, known["path"])
+        return read_path(resource_type, text)
     except ScimError:
-        return known
+        return None
+
+
+def _with_value(known: dict[str, Any], target: Target | Schema, habits: Habits) -> dict[str, Any]:
+    """Return an operation on a target with what is meant by its value."""
     value = known["value"]
     if known.get("op") == "remove":
         return _removal(known, target, value, habits)
@@ -359,9 +377,10 @@ def _without_path(resource_type: ResourceType, known: dict[str, Any], habits: Ha
             continue
         if _put_member(resource_type, members, name, member, habits):
             continue
-        target = None if len(apart) == PATCH_OPERATIONS else _flat(resource_type, name, habits)
-        if target and not _is_given_twice(target, beside):
-            apart.append(_on_path(resource_type, {"op": known.get("op"), "value": member}, name, habits))
+        flat = None if len(apart) == PATCH_OPERATIONS else _flat(resource_type, name, habits)
+        if flat and not _is_given_twice(flat[1], beside):
+            each = {"op": known.get("op"), "path": flat[0], "value": member}
+            apart.append(_with_value(each, flat[1], habits))
         elif _is_known(resource_type, name, is_whole=False) or not _drops(habits):
             members[name] = member
     return [known | {"value": members}, *apart]

@@ -14,6 +14,8 @@ from scim2_filter_parser.parser import SCIMParser
 from sly.yacc import Parser, ParserMeta
 
 from scim_server.protocol.errors import invalid_filter
+from scim_server.protocol.filter_text import meant
+from scim_server.protocol.habits import Habits
 from scim_server.protocol.lexer import Literal, Token, Tokens, unexpected
 from scim_server.protocol.match import matches
 from scim_server.protocol.schema import Attribute, ResourceType
@@ -63,6 +65,25 @@ def parse_within(text: str, resource_type: ResourceType, parent: Attribute) -> N
     Raises invalidFilter.
     """
     return _Resolver(resource_type, (), parent).node(_tree(text))
+
+
+def read(
+    text: str,
+    resource_type: ResourceType,
+    habits: Habits,
+    *,
+    among: tuple[ResourceType, ...] = (),
+    parent: Attribute | None = None,
+) -> Node:
+    """Return what `parse` returns, or `parse_within` for one element of ``parent``, of what a client means.
+
+    Raises invalidFilter.
+    """
+
+    def strictly(sent: str) -> Node:
+        return parse_within(sent, resource_type, parent) if parent else parse(sent, resource_type, among)
+
+    return habits.read(strictly, text, lambda sent, found: meant(sent, among or [resource_type], found, parent))
 
 
 def _tree(text: str) -> Any:

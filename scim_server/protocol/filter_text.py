@@ -32,9 +32,8 @@ def full_name(resource_types: Sequence[ResourceType], name: str, habits: Habits)
     short = next((of_type.by_short_path[lower] for of_type in resource_types if lower in of_type.by_short_path), None)
     if short:
         return short.path if habits.accepts("short-names") else name
-    urns = [urn for of_type in resource_types for urn in (*of_type.by_urn, of_type.schema.id.lower())]
-    urn = next((urn for urn in urns if lower.startswith(f"{urn}.")), None)
-    return f"{urn}:{name[len(urn) + 1 :]}" if urn and habits.accepts("flat-names") else name
+    undotted = next((found for of_type in resource_types if (found := of_type.undotted(name))), None)
+    return undotted if undotted and habits.accepts("flat-names") else name
 
 
 @dataclass(slots=True)

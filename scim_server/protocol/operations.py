@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from scim_server.protocol import compatibility, messages
-from scim_server.protocol.compatibility import Selection, message
+from scim_server.protocol.compatibility import Selection, read_message
 from scim_server.protocol.errors import (
     ScimError,
     invalid_path,
@@ -53,7 +53,7 @@ def read_operations(resource_type: ResourceType, body: Any, habits: Habits) -> t
 
     Raises invalidSyntax, invalidPath, invalidFilter, invalidValue and noTarget; 413 for too many operations.
     """
-    listed = habits.read(_read_envelope, body, lambda sent, found: message(sent, PATCH_OP, _MEMBERS, found))
+    listed = read_message(_read_envelope, body, PATCH_OP, _MEMBERS, habits)
     if len(listed) > PATCH_OPERATIONS:
         raise _too_many()
     named = [_members(each, number) for number, each in enumerate(listed, 1)]

@@ -163,11 +163,14 @@ class ResourceType:
 
         An extension's attribute is found without its URN too, and with a dot after a URN, as administrators write it.
         """
+        lower = (self.undotted(path) or path).lower()
+        return self.by_path.get(lower) or self.by_short_path.get(lower)
+
+    def undotted(self, path: str) -> str | None:
+        """Return a path with a colon, as standard notation has it, for the dot after a URN; None without such a dot."""
         lower = path.lower()
         urn = next((urn for urn in (self.schema.id.lower(), *self.by_urn) if lower.startswith(f"{urn}.")), None)
-        if urn:
-            lower = f"{urn}:{lower[len(urn) + 1 :]}"
-        return self.by_path.get(lower) or self.by_short_path.get(lower)
+        return f"{urn}:{path[len(urn) + 1 :]}" if urn else None
 
     def as_json(self) -> dict[str, Any]:
         return {

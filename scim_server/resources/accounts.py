@@ -7,11 +7,9 @@ from typing import Any
 from scim_server.protocol.errors import ScimError, invalid_value
 from scim_server.protocol.text import folded
 from scim_server.protocol.wording import say
-from scim_server.tokens import Principal
+from scim_server.tokens import ADMINISTRATORS, Principal
 
 ACCOUNT = "urn:ietf:params:scim:schemas:extension:account:2.0:User"
-ADMINISTRATORS = "administrators"
-"""The scope that may make and change administrators."""
 _ADDRESS = re.compile(r"[^\s@\"(),:;<>\[\]\\]+@[^\s@\"(),:;<>\[\]\\]+")
 
 Document = Mapping[str, Any]

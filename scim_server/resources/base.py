@@ -198,9 +198,8 @@ class Resources:
 
         Raises invalidSyntax, invalidValue, uniqueness.
         """
-        draft, id = self.draft(by, body), new_id()
-        self._hash(by, draft, None, lambda: self.insert_one(by, self.new(by, draft, id)))
-        new = self.new(by, draft, id)
+        new = self.new(by, self.draft(by, body), new_id())
+        self._hash(by, new.draft, None, lambda: self.insert_one(by, new))
         with self.shared.database.transaction():
             self.insert_one(by, new)
             made = self._reread(by, new.id, projection, new.draft)

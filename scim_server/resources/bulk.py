@@ -12,7 +12,7 @@ from urllib.parse import quote
 import orjson
 
 from scim_server.protocol import bulk, limits
-from scim_server.protocol.compatibility import message
+from scim_server.protocol.compatibility import read_message
 from scim_server.protocol.errors import ScimError
 from scim_server.protocol.text import parse_json
 from scim_server.protocol.wording import say
@@ -37,10 +37,12 @@ class Bulk:
         what is wrong with an operation is in its result.
         """
         body, is_doubtful = parse_json(content)
-        operations, most = by.habits.read(
+        operations, most = read_message(
             lambda sent: bulk.read_request(sent, self.shared.settings.bulk_max_operations),
             body,
-            lambda sent, found: message(sent, bulk.BULK_REQUEST, bulk.MEMBERS, found),
+            bulk.BULK_REQUEST,
+            bulk.MEMBERS,
+            by.habits,
         )
         steps = Reading(by, self.by_endpoint).read(operations, content, is_doubtful=is_doubtful)
         order = bulk.in_order(waits(steps))

@@ -3,11 +3,7 @@
 from collections.abc import Sequence
 
 from scim_server.protocol import filter
-from scim_server.protocol.filter_text import meant
-from scim_server.protocol.habits import Habits
 from scim_server.protocol.query import Query, sort_attribute
-from scim_server.protocol.schema import ResourceType
-from scim_server.protocol.tree import Node
 from scim_server.resources import paging
 from scim_server.resources.base import Resources
 from scim_server.resources.body import Body, Text
@@ -43,7 +39,8 @@ def _branches(kinds: Sequence[Resources], by: Principal, query: Query) -> list[B
     branches = []
     for kind in kinds:
         search = kind.search(by) if query.filter is not None or sorts else None
-        node = _read_filter(query.filter, kind.resource_type, types, by.habits)
+        text = query.filter
+        node = None if text is None else filter.read(text, kind.resource_type, by.habits, among=types)
         condition = search.condition(node) if search and node else None
         attribute = sorts.get(kind.name)
         parent = kind.resource_type.parents.get(attribute) if attribute else None
@@ -51,16 +48,6 @@ def _branches(kinds: Sequence[Resources], by: Principal, query: Query) -> list[B
         is_led = bool(search and node and search.is_led(node))
         branches.append(Branch(kind.scope(by), condition, sort or (_NO_KEY if sorts else None), is_led))
     return branches
-
-
-def _read_filter(
-    text: str | None, resource_type: ResourceType, types: tuple[ResourceType, ...], habits: Habits
-) -> Node | None:
-    if text is None:
-        return None
-    return habits.read(
-        lambda sent: filter.parse(sent, resource_type, types), text, lambda sent, found: meant(sent, types, found)
-    )
 
 
 def _read(

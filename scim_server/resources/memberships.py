@@ -2,12 +2,9 @@
 
 from scim_server.protocol import filter
 from scim_server.protocol.errors import invalid_value
-from scim_server.protocol.filter_text import meant
-from scim_server.protocol.habits import Habits
 from scim_server.protocol.projection import DEFAULT
 from scim_server.protocol.query import Query
-from scim_server.protocol.schema import Attribute, ResourceType
-from scim_server.protocol.tree import Node
+from scim_server.protocol.schema import Attribute
 from scim_server.protocol.wording import say
 from scim_server.resources import paging
 from scim_server.resources.base import Resources
@@ -28,7 +25,8 @@ def answer(of_type: Resources, attribute: Attribute, by: Principal, id: str, que
         raise invalid_value(
             say("{path} cannot be sorted: they come in the order in which they were created.", path=attribute.path)
         )
-    node = None if query.filter is None else _read_filter(query.filter, of_type.resource_type, attribute, by.habits)
+    text, kind = query.filter, of_type.resource_type
+    node = None if text is None else filter.read(text, kind, by.habits, parent=attribute)
     write = of_type.references.writer(attribute, DEFAULT)
     database, number = of_type.shared.database, attribute.number
     with database.snapshot():
@@ -45,11 +43,3 @@ def answer(of_type: Resources, attribute: Attribute, by: Principal, id: str, que
         total = members.count(database, key, number, condition)
         mark = query.mark(by.tenant.number, of_type.name, attribute.path, id)
         return paging.answer(query, total, fetch, of_type.shared.secret, mark)
-
-
-def _read_filter(text: str, resource_type: ResourceType, attribute: Attribute, habits: Habits) -> Node:
-    return habits.read(
-        lambda sent: filter.parse_within(sent, resource_type, attribute),
-        text,
-        lambda sent, found: meant(sent, [resource_type], found, attribute),
-    )

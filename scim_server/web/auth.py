@@ -1,6 +1,5 @@
 """Who is asking? Every route needs a bearer token unless it is marked public. (RFC 7644 section 2)"""
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from typing import TypeVar, cast
 
@@ -47,12 +46,12 @@ def _read_principal(authenticator: Authenticator, header: str | None) -> Princip
     if header is None:
         raise ScimError(401, say("The request needs a bearer token."), None, {"WWW-Authenticate": _CHALLENGE})
     scheme, _, token = header.partition(" ")
-    principal = authenticator.principal(token.strip()) if scheme.lower() == "bearer" else None
+    principal = authenticator.principal(token.strip(), language()) if scheme.lower() == "bearer" else None
     if principal is None:
         challenge = f'{_CHALLENGE}, error="invalid_token"'
         detail = say("The bearer token is malformed, unknown, expired or revoked.")
         raise ScimError(401, detail, None, {"WWW-Authenticate": challenge})
-    return dataclasses.replace(principal, language=language())
+    return principal
 
 
 def known_principal() -> Principal | None:

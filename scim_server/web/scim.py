@@ -5,7 +5,7 @@ from collections.abc import Callable
 from flask import Blueprint, Response, request
 
 from scim_server.idempotency import Answers, Reply
-from scim_server.protocol.compatibility import message
+from scim_server.protocol.compatibility import read_message
 from scim_server.protocol.errors import ScimError, not_implemented
 from scim_server.protocol.limits import RESOURCE_BYTES
 from scim_server.protocol.query import (
@@ -74,11 +74,8 @@ def _types(kinds: list[Resources]) -> list[ResourceType]:
 
 
 def _read_search(types: list[ResourceType], by: Principal) -> Query:
-    return by.habits.read(
-        lambda sent: read_search(types, sent),
-        read_body(RESOURCE_BYTES),
-        lambda sent, found: message(sent, SEARCH_REQUEST, SEARCH_MEMBERS, found),
-    )
+    body = read_body(RESOURCE_BYTES)
+    return read_message(lambda sent: read_search(types, sent), body, SEARCH_REQUEST, SEARCH_MEMBERS, by.habits)
 
 
 def _respond_list(kinds: list[Resources], by: Principal, query: Query) -> Response:

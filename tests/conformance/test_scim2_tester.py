@@ -5,7 +5,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import httpx2
 import pytest
 import scim2_tester.filling
 from pydantic import BaseModel
@@ -90,9 +89,5 @@ def test_it_passes_with_what_the_server_says_of_itself(caller: Caller) -> None:
 
 
 def test_it_passes_with_a_server_that_accepts_no_habits(caller: Caller, server: Server) -> None:
-    with httpx2.Client(
-        transport=httpx2.WSGITransport(app=create_app(replace(server.settings, compatibility=frozenset()))),
-        base_url=server.settings.base_url,
-        headers={"Authorization": caller.http.headers["Authorization"]},
-    ) as http:
+    with caller.local(create_app(replace(server.settings, compatibility=frozenset()))) as http:
         assert_all_pass(check_server(SyncSCIMClient(http)))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scim_server.protocol import bulk
-from scim_server.protocol.compatibility import message
+from scim_server.protocol.compatibility import read_message
 from scim_server.protocol.errors import ScimError
 from scim_server.protocol.habits import ALL, Habits
 from tests.scim import LIST, PATCH_OP, USER
@@ -28,11 +28,7 @@ def refusal(read: Callable[..., Any], *arguments: Any) -> tuple[int, str | None]
 
 def read_request(body: Any, most: int) -> Any:
     """Read a BulkRequest as its sender means it."""
-    return Habits(ALL).read(
-        lambda sent: bulk.read_request(sent, most),
-        body,
-        lambda sent, found: message(sent, bulk.BULK_REQUEST, bulk.MEMBERS, found),
-    )
+    return read_message(lambda sent: bulk.read_request(sent, most), body, bulk.BULK_REQUEST, bulk.MEMBERS, Habits(ALL))
 
 
 # The message and its operations

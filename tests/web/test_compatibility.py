@@ -103,12 +103,7 @@ def at(server: Server, caller: Caller) -> Iterator[Callable[[frozenset[str]], ht
     with ExitStack() as opened:
 
         def make(accepted: frozenset[str]) -> httpx2.Client:
-            client = httpx2.Client(
-                transport=httpx2.WSGITransport(app=app_with(server, accepted)),
-                base_url=server.settings.base_url,
-                headers={"Authorization": caller.http.headers["Authorization"]},
-            )
-            return opened.enter_context(client)
+            return opened.enter_context(caller.local(app_with(server, accepted)))
 
         yield make
 
@@ -165,11 +160,7 @@ def test_switched_off_it_is_refused_and_nothing_is_done(
 
 def fresh(server: Server, caller: Caller) -> httpx2.Client:
     """Return a client of a server that has noted nothing yet, so that it writes the first request's habits at once."""
-    return httpx2.Client(
-        transport=httpx2.WSGITransport(app=create_app(server.settings)),
-        base_url=server.settings.base_url,
-        headers={"Authorization": caller.http.headers["Authorization"]},
-    )
+    return caller.local(create_app(server.settings))
 
 
 def habits_of(database: Database, http: httpx2.Client) -> dict[str, int]:

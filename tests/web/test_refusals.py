@@ -33,11 +33,7 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.fixture
 def local(server: Server, caller: Caller) -> httpx2.Client:
     """A client of an application in this process."""
-    return httpx2.Client(
-        transport=httpx2.WSGITransport(app=create_app(server.settings)),
-        base_url=server.settings.base_url,
-        headers={"Authorization": caller.http.headers["Authorization"]},
-    )
+    return caller.local(create_app(server.settings))
 
 
 def with_password(**members: Any) -> dict[str, Any]:
