@@ -8,7 +8,6 @@ import secrets
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -262,9 +261,8 @@ class Resources:
         """Hash the password of a write, unless the write is refused: hashing costs as much as a hundred refusals."""
         if draft.password is None:
             return
-        with suppress(_Undone), self.shared.database.transaction():
+        with self.shared.database.rehearsal():
             write()
-            raise _Undone
         self.hash(by, draft, id, {})
 
     def draft(self, by: Principal, body: Any) -> Whole:
@@ -447,10 +445,6 @@ class Resources:
 
     def _reread(self, by: Principal, id: str, projection: Projection, draft: Whole | Patch) -> Representation:
         return self.represent(self._stored(by, id, projection), by, projection, draft.supplied)
-
-
-class _Undone(Exception):
-    """A write was tried only."""
 
 
 def new_id() -> str:

@@ -5,7 +5,9 @@ transaction, each whole or not at all: creates of one type by the number, whatev
 """
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -19,7 +21,7 @@ from scim_server.protocol.wording import say
 from scim_server.resources.base import Resources
 from scim_server.resources.shared import Shared
 from scim_server.resources.steps import Reading, Step, refusing, waits
-from scim_server.resources.values import New, Patch, Whole
+from scim_server.resources.values import Hashes, New, Patch, Whole
 from scim_server.tokens import Principal
 
 
@@ -46,8 +48,17 @@ class Bulk:
         )
         steps = Reading(by, self.by_endpoint).read(operations, content, is_doubtful=is_doubtful)
         order = bulk.in_order(waits(steps))
+        hashes: dict[str | None, Hashes] = defaultdict(dict)
+        if any(step.awaits_hash for step in steps):
+            # Hashing a password costs as much as fifty operations, so what is refused comes to light before.
+            tried = [replace(step) for step in steps]
+            with self.shared.database.rehearsal():
+                _Writing(self.shared, by, tried, most).do(order)
+            for step, outcome in zip(steps, tried, strict=True):
+                if outcome.status and not outcome.refusal:
+                    step.hash(by, hashes[step.id])
         with self.shared.database.transaction():
-            _Writing(self.shared, by, steps, most).do(order)
+            _Writing(self.shared, by, steps, most, hashes).do(order)
             answer = self._answer(by, steps)
             if keep:
                 keep(answer)
@@ -81,13 +92,24 @@ class Bulk:
 
 
 class _Writing:
-    """The writing of one Bulk, within one transaction."""
+    """The writing of one Bulk, within one transaction.
 
-    def __init__(self, shared: Shared, by: Principal, steps: Sequence[Step], most: int | None) -> None:
+    ``hashes`` are those made of passwords, by the id of the resource; without them it is a rehearsal.
+    """
+
+    def __init__(
+        self,
+        shared: Shared,
+        by: Principal,
+        steps: Sequence[Step],
+        most: int | None,
+        hashes: Mapping[str | None, Hashes] | None = None,
+    ) -> None:
         self.shared = shared
         self.by = by
         self.steps = steps
         self.most = most
+        self.hashes = hashes
         self.refused = 0
         self.ends = time.monotonic() + limits.BULK_SECONDS
         self.batch: list[Step] = []
@@ -118,6 +140,8 @@ class _Writing:
         needed = [self.steps[number] for number in step.needs]
         if any(not need.status or need.refusal for need in needed):
             return False
+        if self.hashes is not None and step.awaits_hash:
+            return False
         self.batch.append(step)
         return True
 
@@ -141,6 +165,7 @@ class _Writing:
                 if time.monotonic() > self.ends:
                     raise ScimError(503, say("The operations before it took too long. Send this one again."))
                 self._check_needs(step)
+                self._hash([step], lambda: self._write(step))
                 with self.shared.database.savepoint():
                     status = self._write(step)
         self._finish(step, status)
@@ -155,9 +180,10 @@ class _Writing:
         """Do operations that refer to one another, all or none."""
         steps = [self.steps[number] for number in numbers]
         try:
+            ordered = _by_rows(steps)
+            self._hash(steps, lambda: self._write_circle(ordered))
             with self.shared.database.savepoint():
-                for step in _by_rows(steps):
-                    self._write_in_circle(step)
+                self._write_circle(ordered)
         except _CircleFailed:
             failed = ScimError(409, say("The operations that refer to this one and to which it refers failed."))
             for step in steps:
@@ -166,13 +192,22 @@ class _Writing:
         for step in steps:
             self._finish(step, 201)
 
-    def _write_in_circle(self, step: Step) -> None:
-        if not step.refusal:
-            with refusing(step):
-                self._check_needs(step)
-                self._write(step)
-        if step.refusal:
-            raise _CircleFailed
+    def _hash(self, steps: Sequence[Step], write: Callable[[], object]) -> None:
+        """Hash what the rehearsal refused, perhaps for a version that passwords have raised since, if it fits now."""
+        if self.hashes is not None and any(step.awaits_hash for step in steps):
+            with self.shared.database.rehearsal():
+                write()
+            for step in steps:
+                step.hash(self.by, self.hashes[step.id])
+
+    def _write_circle(self, steps: Sequence[Step]) -> None:
+        for step in steps:
+            if not step.refusal:
+                with refusing(step):
+                    self._check_needs(step)
+                    self._write(step)
+            if step.refusal:
+                raise _CircleFailed
 
     def _write(self, step: Step) -> int:
         """Do one operation and return the status of its success."""

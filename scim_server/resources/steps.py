@@ -13,7 +13,7 @@ from scim_server.protocol.text import check_strings
 from scim_server.protocol.wording import say
 from scim_server.resources.base import Resources, new_id
 from scim_server.resources.references import Circular
-from scim_server.resources.values import Hashes, New, Patch, Whole
+from scim_server.resources.values import Draft, Hashes, New, Patch, Whole
 from scim_server.tokens import Principal, scope_prefix
 
 _OPERATION, _LIMIT = say("The operation"), say("the limit")
@@ -44,6 +44,20 @@ class Step:
         status, scim_type = (409, None) if is_circular else (error.status, error.scim_type)
         self.refusal = ScimError(status, error.detail, scim_type)
 
+    @property
+    def awaits_hash(self) -> bool:
+        """Tell whether there is a password to be written that is not hashed yet."""
+        draft: Draft | None = self.made.draft if isinstance(self.made, New) else self.made
+        return draft is not None and draft.password is not None and draft.password_hash is None
+
+    def hash(self, by: Principal, hashes: Hashes) -> None:
+        """Hash the password, if there is one; ``hashes`` are those made for the same resource."""
+        assert self.of_type
+        if isinstance(self.made, New):
+            self.of_type.hash(by, self.made.draft, None, hashes)
+        elif self.made:
+            self.of_type.hash(by, self.made, self.id, hashes)
+
     def points_to(self) -> list[str]:
         """Return the ids of what must be there before a resource can be created that points to it."""
         references = self.made.draft.references.values() if isinstance(self.made, New) else ()
@@ -62,7 +76,7 @@ def refusing(step: Step) -> Iterator[None]:
 class Reading:
     """The reading of one Bulk for a caller, with ``kinds`` of resources by their endpoints.
 
-    Operations are validated as single requests are, and their passwords hashed.
+    Operations are validated as single requests are.
     """
 
     def __init__(self, by: Principal, kinds: Mapping[str, Resources]) -> None:
@@ -72,8 +86,6 @@ class Reading:
         """The numbers of the operations that create what a bulkId names."""
         self.ids: dict[str, str] = {}
         """The ids that will have what bulkIds name."""
-        self.hashes: dict[str, Hashes] = {}
-        """The hashes that operations make of passwords, by the id of the resource."""
         self.may_refer = True
 
     def read(self, operations: Sequence[Any], content: bytes, *, is_doubtful: bool) -> list[Step]:
@@ -153,18 +165,13 @@ class Reading:
         assert step.id
         if size > step.of_type.body_limit:
             _check_size(data, step.of_type.body_limit)
-        hashes = self.hashes.setdefault(step.id, {})
         match step.method:
             case "POST":
-                draft = step.of_type.draft(self.by, data)
-                step.of_type.hash(self.by, draft, None, hashes)
-                step.made = step.of_type.new(self.by, draft, step.id)
+                step.made = step.of_type.new(self.by, step.of_type.draft(self.by, data), step.id)
             case "PUT":
                 step.made = step.of_type.draft(self.by, data)
-                step.of_type.hash(self.by, step.made, step.id, hashes)
             case "PATCH":
                 step.made = step.of_type.draft_patch(self.by, data)
-                step.of_type.hash(self.by, step.made, step.id, hashes)
 
 
 def waits(steps: Sequence[Step]) -> list[set[int]]:

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,10 @@ logging.getLogger("peewee").setLevel(logging.WARNING)
 
 class Busy(Unavailable):
     """Another transaction is writing, and this one does not wait."""
+
+
+class _Undone(Exception):
+    """What was written is not to be kept."""
 
 
 class DatabaseError(Exception):
@@ -106,6 +110,14 @@ class Database:
                 fcntl.flock(descriptor, fcntl.LOCK_UN)
         finally:
             self._writer.release()
+
+    @contextmanager
+    def rehearsal(self) -> Iterator[None]:
+        """Undo the block's writes at its end, whether it fails or not; within a `transaction` or as one."""
+        within = self.savepoint() if self.peewee.in_transaction() else self.transaction()
+        with suppress(_Undone), within:
+            yield
+            raise _Undone
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
