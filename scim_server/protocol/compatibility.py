@@ -136,8 +136,8 @@ def _named(resource_type: ResourceType, name: str) -> Attribute | None:
 def _container(extension: Schema, value: Any, habits: Habits) -> Any:
     """Return what is meant by the object that holds the attributes of an extension."""
     if value == "":
-        points = any(_points(attribute) for attribute in extension.attributes if attribute.mutability != "readOnly")
-        return None if not points and habits.accepts("empty-text") else value
+        lists = any(each.lists_resources for each in extension.attributes if each.mutability != "readOnly")
+        return None if not lists and habits.accepts("empty-text") else value
     if not isinstance(value, dict):
         return value
     members = {name: member for name, member in value.items() if name.lower() != "schemas"}
@@ -223,7 +223,7 @@ def _put_flat(members: dict[str, Any], name: str, target: Target, value: Any) ->
 def value_at(target: Target, value: Any, habits: Habits) -> Any:
     """Return what is meant by a value for what a path points to."""
     if target.sub:
-        return value if value == "" and _points(target.attribute) else _value(target.sub, value, habits)
+        return value if target.attribute.lists_resources else _value(target.sub, value, habits)
     if target.condition:
         return _one(target.attribute, value, habits)
     return _value(target.attribute, value, habits)
@@ -232,7 +232,7 @@ def value_at(target: Target, value: Any, habits: Habits) -> Any:
 def _value(attribute: Attribute, value: Any, habits: Habits) -> Any:
     if not attribute.multi_valued:
         return _one(attribute, value, habits)
-    if value == "" and not _points(attribute) and habits.accepts("empty-text"):
+    if value == "" and not attribute.lists_resources and habits.accepts("empty-text"):
         return None
     if isinstance(value, dict):
         one = _element(attribute, value, habits)
@@ -258,11 +258,6 @@ def _one(attribute: Attribute, value: Any, habits: Habits) -> Any:
     return value
 
 
-def _points(attribute: Attribute) -> bool:
-    """Tell whether an attribute lists other resources: what says nothing about them must not remove them."""
-    return attribute.multi_valued and attribute.sub("$ref") is not None
-
-
 def _is_text_for_object(attribute: Attribute, value: Any) -> bool:
     return isinstance(value, str) and value != "" and attribute.sub("value") is not None
 
@@ -277,7 +272,7 @@ def _is_text_for_number(attribute: Attribute, value: Any) -> bool:
 
 _RULES: tuple[tuple[Callable[[Attribute, Any], bool], str, Callable[[Any], Any]], ...] = (
     (lambda _, value: isinstance(value, list) and len(value) == 1, "list-or-one", lambda value: value[0]),
-    (lambda attribute, value: value == "" and not _points(attribute), "empty-text", lambda _: None),
+    (lambda attribute, value: value == "" and not attribute.lists_resources, "empty-text", lambda _: None),
     (_is_text_for_object, "text-for-object", lambda value: {"value": value}),
     (_is_text_for_boolean, "text-for-boolean", lambda value: value.lower() == "true"),
     (_is_text_for_number, "text-for-number", lambda value: float(value) if "." in value else int(value)),

@@ -178,11 +178,12 @@ def _read_single(op: str, target: Target, value: Any) -> Iterator[_Change]:
     """Read the value of a single-valued target; an object that says nothing changes nothing."""
     attribute, sub = target.attribute, target.sub
     is_complex = sub is None and bool(attribute.sub_attributes)
-    if not is_unassigned(value) or (is_complex and value == {}):
+    keeps = attribute.lists_resources or (is_complex and attribute.multi_valued)
+    if not is_unassigned(value) or (value == {} and (is_complex or attribute.lists_resources)):
         canonical = read_value(sub or attribute, value)
         if canonical != {}:
             yield op, target, canonical
-    elif attribute.mutability != "writeOnly" and (op == "replace" or not (is_complex and attribute.multi_valued)):
+    elif attribute.mutability != "writeOnly" and (op == "replace" or not keeps):
         # A secret that is left empty is kept, as PUT keeps it; only remove removes it.
         yield "remove", target, None
 

@@ -57,6 +57,8 @@ def _resolve(resource_types: tuple[ResourceType, ...], names: Iterable[str]) -> 
                 found.add(attribute.path.lower())
             elif lower in resource_type.by_urn:
                 found.add(lower)
+            elif lower == resource_type.schema.id.lower():
+                found |= {attribute.path.lower() for attribute in resource_type.schema.attributes}
     return frozenset(found)
 
 

@@ -44,6 +44,11 @@ class Attribute:
         """Return the URN of the extension that a top-level attribute belongs to, "" for a core one."""
         return self.path.removesuffix(self.name).removesuffix(":")
 
+    @property
+    def lists_resources(self) -> bool:
+        """Tell whether the values are other resources: what says nothing about them must not remove them."""
+        return self.multi_valued and self.sub("$ref") is not None
+
     def sub(self, name: str) -> "Attribute | None":
         """Return the sub-attribute of that name, in any letter case."""
         wanted = name.lower()

@@ -251,8 +251,8 @@ class _Several(_Field):
 
     def __init__(self, attribute: Attribute) -> None:
         super().__init__(required=attribute.required)
-        # What points to a resource must say to which one: it is kept for that check even when it says nothing.
-        self.points = attribute.sub("$ref") is not None
+        # What lists a resource must say which one: it is kept for that check even when it says nothing.
+        self.points = attribute.lists_resources
         self.element = _single(attribute)
         value = attribute.sub("value")
         only_value = {sub.name for sub in attribute.sub_attributes if sub.required} <= {"value"}

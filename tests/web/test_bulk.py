@@ -1412,6 +1412,26 @@ def test_a_password_is_no_reference_and_part_of_no_error(http: httpx2.Client, da
     assert "hunter2" not in json.dumps(refused)
 
 
+def test_a_bulk_id_is_understood_in_names_of_members_and_in_paths_without_quotes(http: httpx2.Client) -> None:
+    group = create_group(http, "G")["id"]
+    member = {"method": "PATCH", "path": f"/Groups/{group}"}
+    asked = [post_user("a"), post_user("b"), post_user("c")]
+    added = [{"op": "add", "path": "members", "value": [{"value": f"bulkId:{name}"} for name in "abc"]}]
+    removed = [
+        {"op": "remove", "path": "members[value eq bulkId:a]"},
+        {"op": "remove", "path": 'members[value eq "bulkId:b"]'},
+    ]
+    named = [{"op": "add", "value": {'emails[type eq "bulkId:a"].value': "a@b"}}]
+    operations = [member | {"data": {"schemas": [PATCH_OP], "Operations": listed}} for listed in (added, removed)]
+    change = {"method": "PATCH", "path": "/Users/bulkId:c", "data": {"schemas": [PATCH_OP], "Operations": named}}
+    results = bulk(http, *asked, *operations, change)
+    assert statuses(results) == ["201"] * 3 + ["200"] * 3
+    left = http.get(f"Groups/{group}").json()["members"]
+    assert [element["value"] for element in left] == [id_in(results[2])]
+    emails = http.get(f"Users/{id_in(results[2])}").json()["emails"]
+    assert emails == [{"value": "a@b", "type": id_in(results[0])}]
+
+
 def test_an_operation_with_a_forbidden_character_is_named_and_fails_what_needs_it(http: httpx2.Client) -> None:
     operations = [post_user("a", title="<bad>"), post_group("g", "bulkId:a")]
     content = json.dumps({"schemas": [BULK_REQUEST], "Operations": operations}).replace("<bad>", r"\u0000")

@@ -79,6 +79,17 @@ def test_attributes_and_excluded_attributes_choose_what_is_shown(http: httpx2.Cl
     assert http.get(f"{path}?attributes={ENTERPRISE}").json() == always | {ENTERPRISE: made[ENTERPRISE]}
     assert http.get(f"{path}?attributes={USER}:userName").json() == always | {"userName": "bjensen"}
     assert http.get(f"{path}?attributes=").json() == always
+    core = {"userName", "active", "emails"} & made.keys()
+    assert http.get(f"{path}?attributes={USER}").json() == always | {name: made[name] for name in core}
+    assert http.get(f"{path}?excludedAttributes={USER}").json().keys() == made.keys() - core
+    for excluded in (
+        "emails&excludedAttributes=userName",
+        "emails,userName",
+        f"{USER}:emails,{USER}.userName",
+        "emails&excludedattributes=USERNAME",
+    ):
+        left = http.get(f"{path}?excludedAttributes={excluded}").json()
+        assert left.keys() == made.keys() - {"emails", "userName"}, excluded
     shown = http.get(f"{path}?excludedAttributes=emails,id,schemas,meta.version").json()
     expected = {name: value for name, value in made.items() if name != "emails"}
     expected["meta"] = {name: value for name, value in made["meta"].items() if name != "version"}
