@@ -3,7 +3,7 @@
 import os
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from marshmallow import fields as kinds
 
 from scim_server.protocol.habits import ALL, read_accepted
 from scim_server.protocol.limits import GROUP_MEMBERS
+from scim_server.smtp import relay_in, sender_in
 from scim_server.storage.database import DatabaseError, create_private, path_in
 
 SCIM_ROOT = "/scim/v2"
@@ -45,6 +46,8 @@ class Settings:
     bulk_max_payload: int
     password_min_length: int
     compatibility: frozenset[str]
+    smtp_url: str | None
+    mail_from: str | None
     log_level: str
     secret_key: str | None
 
@@ -54,11 +57,16 @@ class Settings:
         return urlsplit(self.base_url).path.removesuffix(SCIM_ROOT)
 
     @property
+    def mail_domain(self) -> str | None:
+        """Return the domain that mail comes from, or None when none is sent."""
+        return sender_in(self.mail_from).domain if self.smtp_url and self.mail_from else None
+
+    @property
     def key_file(self) -> Path:
         return self.data_dir / "secret.key"
 
 
-SECRETS = frozenset({"secret_key"})
+SECRETS = frozenset({"secret_key", "smtp_url"})
 """Settings that may also be given as ``SCIM_…_FILE`` and are never shown."""
 _FROM_FILE = SECRETS | {"database_url"}
 
@@ -112,6 +120,22 @@ def _check_key(value: str) -> str | None:
     return None if len(value) >= _KEY_BYTES else f"must have at least {_KEY_BYTES} characters"
 
 
+def _check_smtp(value: str) -> str | None:
+    return _problem(relay_in, value)
+
+
+def _check_sender(value: str) -> str | None:
+    return _problem(sender_in, value)
+
+
+def _problem(read: Callable[[str], object], value: str) -> str | None:
+    try:
+        read(value)
+    except ValueError as problem:
+        return str(problem)
+    return None
+
+
 def _check_level(value: str) -> str | None:
     levels = ("debug", "info", "warning", "error")
     return None if value in levels else f"must be one of {', '.join(levels)}"
@@ -160,6 +184,8 @@ class _Environment(Schema):
     bulk_max_payload = _Number(1024, 16 * 1024 * 1024, load_default=4 * 1024 * 1024)
     password_min_length = _Number(1, 128, load_default=8)
     compatibility = _Habits(load_default=ALL)
+    smtp_url = _Text(_check_smtp, load_default=None)
+    mail_from = _Text(_check_sender, load_default=None)
     log_level = _Text(_check_level, load_default="info")
     secret_key = _Text(_check_key, load_default=None)
 
@@ -179,6 +205,8 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     except ValidationError as error:
         name, problems = next(iter(error.normalized_messages().items()))
         raise ConfigError(f"SCIM_{name.upper()} {problems[0]}.") from None
+    if loaded["smtp_url"] and not loaded["mail_from"]:
+        raise ConfigError("SCIM_MAIL_FROM must be set with SCIM_SMTP_URL: the address that mail comes from.")
     data_dir = Path(loaded["data_dir"])
     loaded["data_dir"] = data_dir
     loaded["schema_dir"] = Path(loaded["schema_dir"]) if loaded["schema_dir"] else None

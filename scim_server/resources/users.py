@@ -1,15 +1,15 @@
 """What is special about a User? Its password, and what is derived: groups, services, status, manager."""
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
 
-from scim_server import clock
+from scim_server import clock, outbox
 from scim_server.passwords import LONGEST, hash_of
 from scim_server.protocol import patch
-from scim_server.protocol.errors import invalid_value
+from scim_server.protocol.errors import ScimError, invalid_value
 from scim_server.protocol.template import Slot
 from scim_server.protocol.text import folded, has_line_break, opaque
 from scim_server.protocol.wording import say
@@ -17,7 +17,7 @@ from scim_server.resources import accounts
 from scim_server.resources.accounts import ACCOUNT
 from scim_server.resources.base import Resources
 from scim_server.resources.groups import MEMBERS, SERVICES
-from scim_server.resources.values import Draft, Hashes, Patch, Whole
+from scim_server.resources.values import Draft, Hashes, New, Patch, Whole
 from scim_server.storage import passwords as kept
 from scim_server.storage.documents import Stored
 from scim_server.storage.keys import scope_of
@@ -105,6 +105,15 @@ class Users(Resources):
                 stored = kept.get(self.shared.database, self.scope(by), id) if id else None
                 hashes[password] = hash_of(password, stored)
             draft.password_hash = hashes[password]
+
+    def insert(self, by: Principal, created: Sequence[New], most: int | None = None) -> list[ScimError | None]:
+        """Queue a registration notice for each account that has an address, if mail is sent at all."""
+        refusals = super().insert(by, created, most)
+        if domain := self.shared.settings.mail_domain:
+            made = [new for new, refusal in zip(created, refusals, strict=False) if not refusal]
+            if ids := [new.id for new in made if outbox.recipient(new.draft.document)]:
+                outbox.queue(self.shared.database, by.tenant.number, domain, ids)
+        return refusals
 
     def derive(self, read: Mapping[str, Any], by: Principal) -> dict[str, list[bytes]]:
         groups, services = self._enclosing(read["groups"])
