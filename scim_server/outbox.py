@@ -90,7 +90,11 @@ def find(database: Database, number: int) -> Notice | None:
         " JOIN body b ON b.key = r.key WHERE o.number = ? AND o.next_at <= ?",
         (number, clock.now()),
     )
-    return Notice(*found[:-1], account=template.stored(found[-1])) if found else None
+    if found is None:
+        return None
+    *known, body = found
+    values: list[Any] = [*known, template.stored(body)]
+    return Notice(*values)
 
 
 def note(database: Database, number: int, tries: int, next_at: str | None, error: str | None) -> None:
