@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +11,6 @@ from email.message import EmailMessage
 from email.policy import SMTPUTF8
 from typing import Any
 
-from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult
 
 USER, PASSWORD = "mailer", "p@ss/word"
@@ -81,21 +81,28 @@ class Relay:
         """Answer on a port of 127.0.0.1; with TLS only after STARTTLS and AUTH."""
         if tls:
             options |= {"tls_context": tls, "require_starttls": True, "auth_required": True, "authenticator": _known}
-        controller = _Controller(self, hostname="127.0.0.1", port=port, server_kwargs=options)
-        controller.start()
-        self.port = controller.server.sockets[0].getsockname()[1]
+        started, loop = threading.Event(), asyncio.new_event_loop()
+        ending = asyncio.Event()
+
+        async def serve() -> None:
+            listener = await loop.create_server(lambda: _Session(self, loop=loop, **options), "127.0.0.1", port)
+            self.port = listener.sockets[0].getsockname()[1]
+            started.set()
+            async with listener:
+                await ending.wait()
+
+        def run() -> None:
+            with asyncio.Runner(loop_factory=lambda: loop) as runner:
+                runner.run(serve())
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        assert started.wait(10)
         try:
             yield
         finally:
-            controller.stop()
-
-
-class _Controller(Controller):
-    def factory(self) -> SMTP:
-        return _Session(self.handler, **self.SMTP_kwargs)
-
-    def _trigger_server(self) -> None:
-        """The port may be 0: nobody needs to connect for the server to be there."""
+            loop.call_soon_threadsafe(ending.set)
+            thread.join()
 
 
 def _known(server: Any, session: Any, envelope: Any, mechanism: str, data: Any) -> AuthResult:

@@ -107,11 +107,43 @@ def office(tmp_path: Path, relay: Relay, registry: Registry) -> Iterator[Office]
     made.database.close()
 
 
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("tls") / "certificate.pem"
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    subprocess.run(
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            *names,
+            "-keyout",
+            made,
+            "-out",
+            f"{made}.crt",
+        ],
+        check=True,
+        capture_output=True,
+    )
+    with made.open("a") as both:
+        both.write(Path(f"{made}.crt").read_text())
+    return made
+
+
 def wait_for(condition: Callable[[], object]) -> None:
     deadline = time.monotonic() + 20
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def text_of(message: EmailMessage) -> str:
+    return str(message.get_content()).replace("\r\n", "\n")
 
 
 def post(name: str, **attributes: Any) -> dict[str, Any]:
@@ -129,7 +161,7 @@ class TestWhatItSays:
         assert message["Auto-Submitted"] == "auto-generated"
         assert message["Content-Language"] == "en"
         assert message["Message-ID"].endswith("@example.com>")
-        text = message.get_content()
+        text = text_of(message)
         assert "Dear Barbara Jensen,\n" in text and "Login ID: bjensen@example.com\n" in text
         assert "Default Company" in text and "Valid from" not in text and "t1meMa$heen" not in text
         assert not office.waiting()
@@ -144,7 +176,7 @@ class TestWhatItSays:
         assert raw.isascii() and "【株式会社" in message["Subject"] and "アカウント登録" in message["Subject"]
         assert message["Date"].endswith("+0900")
         assert message["Content-Language"] == "ja"
-        text = message.get_content()
+        text = text_of(message)
         assert text.startswith("山田　太郎 様\n") and "株式会社　例 の" in text
         assert "ログインID: yamada@example.jp\n" in text
         assert "有効開始日時: 2999/04/01 00:00 (Asia/Tokyo)\n" in text
@@ -156,7 +188,7 @@ class TestWhatItSays:
         assert office.send() == (1, 0, 0)
         ((_, message),) = office.relay.messages
         assert message["Bcc"] is None
-        assert f"Dear {name[:7]} {name[8:200]},\n" in message.get_content()
+        assert f"Dear {name[:7]} {name[8:200]},\n" in text_of(message)
         assert len(message["Subject"]) < 250
 
     def test_the_longest_address_is_not_broken(self, office: Office) -> None:
@@ -274,9 +306,13 @@ class TestQueueing:
         )
         monkeypatch.setattr(office.database, "run_many", lambda sql, rows: (sent.append(sql), many(sql, rows))[1])
         office.bulk([post(f"without{n}") for n in range(50)])
-        without, _ = len(sent), sent.clear()
+        # The index of parts of text is caught up with now and then.
+        without = [sql for sql in sent if "gram" not in sql]
+        sent.clear()
         office.bulk([post(f"with{n}@example.com") for n in range(50)])
-        assert len(sent) == without + 1
+        extra = [sql for sql in sent if "gram" not in sql and sql not in without]
+        assert len(extra) == 1 and extra[0].startswith("INSERT INTO outbox")
+        assert len([sql for sql in sent if "gram" not in sql]) == len(without) + 1
         assert len(office.waiting()) == 50
 
     def test_a_deleted_account_gets_none(self, office: Office) -> None:
@@ -537,7 +573,7 @@ class TestWorkers:
 
     def test_watching_outlives_a_server_that_is_away(self, office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
         pauses: list[float] = []
-        monkeypatch.setattr(Worker, "_sleep", lambda self, seconds: pauses.append(seconds))
+        monkeypatch.setattr(Worker, "_sleep", lambda _, seconds: pauses.append(seconds))
         office.create("a@example.com")
         url = f"smtp://127.0.0.1:{free_port()}?starttls=off"
         worker = Worker(office.database, relay_in(url), sender_in(FROM), lambda: len(pauses) == 9)
@@ -547,33 +583,6 @@ class TestWorkers:
 
 
 class TestTls:
-    @pytest.fixture(scope="class")
-    def certificate(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        made = tmp_path_factory.mktemp("tls") / "certificate.pem"
-        names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-        subprocess.run(
-            [
-                "openssl",
-                "req",
-                "-x509",
-                "-newkey",
-                "rsa:2048",
-                "-nodes",
-                "-days",
-                "2",
-                *names,
-                "-keyout",
-                made,
-                "-out",
-                f"{made}.crt",
-            ],
-            check=True,
-            capture_output=True,
-        )
-        with made.open("a") as both:
-            both.write(Path(f"{made}.crt").read_text())
-        return made
-
     @pytest.fixture
     def secure(self, certificate: Path) -> Iterator[Relay]:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -601,7 +610,7 @@ class TestTls:
 
     def test_a_certificate_that_is_not_trusted_gets_nothing(self, office: Office, secure: Relay) -> None:
         office.create("a@example.com")
-        with pytest.raises(Unreachable, match="its certificate is not trusted, self.signed certificate"):
+        with pytest.raises(Unreachable, match=r"its certificate is not trusted, self.signed certificate"):
             self.sent(office, f"smtp://{USER}:x@localhost:{secure.port}")
 
     def test_a_certificate_of_another_name_gets_nothing(
