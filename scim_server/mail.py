@@ -49,10 +49,9 @@ class Worker:
     def send(self) -> None:
         """Try everything that is due, once. Raises Unreachable when the mail server cannot be used."""
         last = 0
+        outbox.remove_orphans(self.database)
         with closing(Connection(self._relay)) as connection:
             while numbers := outbox.due(self.database, last):
-                if last == 0:
-                    outbox.remove_orphans(self.database)
                 for last in numbers:
                     if self.is_ending():
                         return

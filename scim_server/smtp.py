@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 _SECONDS = 60
 """How long the server may take for each answer."""
 _URL = "must be smtp://[USER:PASSWORD@]HOST[:PORT][?starttls=off] or smtps://[USER:PASSWORD@]HOST[:PORT]"
-_HOST = re.compile(r"[A-Za-z0-9.-]+|[0-9A-Fa-f:.]+")
+_HOST = re.compile(r"(?:[A-Za-z0-9-]{1,63}\.)*[A-Za-z0-9-]{1,63}|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
 # Atoms of RFC 5321 section 4.1.2 and RFC 6531 section 3.3; quoted ones are not taken.
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\U0010ffff-]+"
 _LABEL = r"[A-Za-z0-9\x80-\U0010ffff-]+"
@@ -65,8 +65,8 @@ def relay_in(url: str) -> Relay:
     user, password = unquote(parts.username or ""), unquote(parts.password or "")
     if bool(user) != bool(password):
         raise ValueError(_URL)
-    if not (user + password).isascii():
-        raise ValueError("must have a user and a password of ASCII characters")
+    if not (user + password).isascii() or not (user + password).isprintable():
+        raise ValueError("must have a user and a password of visible ASCII characters")
     if parts.query == "starttls=off" and user:
         raise ValueError("must not send a password without TLS")
     tls = "on" if parts.scheme == "smtps" else "off" if parts.query == "starttls=off" else "starttls"
@@ -111,6 +111,8 @@ class Connection:
         except smtplib.SMTPNotSupportedError as error:
             lacking = "STARTTLS" if "STARTTLS" in str(error) else "AUTH"
             raise self._unreachable(f"it does not offer {lacking}") from None
+        except TimeoutError:
+            raise self._unreachable("it does not answer in time") from None
         except (smtplib.SMTPException, OSError) as error:
             # Those of smtplib are errors of the system, too, but say nothing in strerror.
             reason = (isinstance(error, OSError) and error.strerror) or "it does not answer as a mail server"

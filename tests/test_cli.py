@@ -232,6 +232,8 @@ class TestSettings:
             "SCIM_BULK_MAX_PAYLOAD=4194304",
             "SCIM_PASSWORD_MIN_LENGTH=8",
             "SCIM_COMPATIBILITY=all",
+            "SCIM_SMTP_URL=",
+            "SCIM_MAIL_FROM=",
             "SCIM_LOG_LEVEL=info",
             "SCIM_SECRET_KEY=********",
         ]
@@ -247,7 +249,7 @@ class TestSettings:
         fresh.environment["SCIM_WORKERS"] = "many"
         assert_said(fresh.command("--version"), f"scim-server, version {__version__}\n")
         shown = fresh.command("-h").stdout
-        assert all(name in shown for name in ("init", "serve", "check", "tenant", "token", "db"))
+        assert all(name in shown for name in ("init", "serve", "check", "tenant", "token", "mail", "db"))
 
 
 class TestTenant:

@@ -7,6 +7,7 @@ import pytest
 
 from scim_server.config import ConfigError, Settings, create_key, read_settings, server_key, unknown_names
 from scim_server.protocol.habits import ALL, HABITS, read_accepted, shown_accepted
+from scim_server.smtp import Relay, relay_in
 
 KEY = "k" * 32
 
@@ -27,6 +28,8 @@ KEY = "k" * 32
         ("bulk_max_payload", 4 * 1024 * 1024),
         ("password_min_length", 8),
         ("compatibility", ALL),
+        ("smtp_url", None),
+        ("mail_from", None),
         ("log_level", "info"),
         ("secret_key", None),
     ],
@@ -63,6 +66,8 @@ def test_the_list_of_defaults_above_is_complete() -> None:
         ("COMPATIBILITY", "all,-schemas, -empty-text", ALL - {"schemas", "empty-text"}),
         ("COMPATIBILITY", "schemas,operation-case", {"schemas", "operation-case"}),
         ("COMPATIBILITY", "strict,schemas", {"schemas"}),
+        ("MAIL_FROM", "noreply@example.com", "noreply@example.com"),
+        ("MAIL_FROM", "株式会社　例 <noreply@example.com>", "株式会社　例 <noreply@example.com>"),
         ("LOG_LEVEL", "debug", "debug"),
         ("LOG_LEVEL", "error", "error"),
         ("SECRET_KEY", KEY, KEY),
@@ -78,6 +83,8 @@ _PLAIN = "must be a plain URL without user, query or fragment"
 _DATABASE = "must be sqlite:////absolute/path or sqlite:///relative/path"
 _BIND = "must be HOST:PORT, such as 127.0.0.1:8080"
 _UNREADABLE = "contains a control character or is not UTF-8 text"
+_SMTP = "must be smtp://[USER:PASSWORD@]HOST[:PORT][?starttls=off] or smtps://[USER:PASSWORD@]HOST[:PORT]"
+_SENDER = 'must be an address, such as noreply@example.com or "Example <noreply@example.com>"'
 _HABITS = f"must be all, strict, or names out of {', '.join(habit.name for habit in HABITS)}"
 
 
@@ -135,6 +142,34 @@ _HABITS = f"must be all, strict, or names out of {', '.join(habit.name for habit
         ("PUBLIC_DISCOVERY", "yes", "must be true or false"),
         ("PUBLIC_DISCOVERY", "True", "must be true or false"),
         ("PUBLIC_DISCOVERY", "1", "must be true or false"),
+        ("SMTP_URL", "mail.example.com", _SMTP),
+        ("SMTP_URL", "http://mail.example.com", _SMTP),
+        ("SMTP_URL", "smtp://", _SMTP),
+        ("SMTP_URL", "smtp://mail.example.com:0", _SMTP),
+        ("SMTP_URL", "smtp://mail.example.com:65536", _SMTP),
+        ("SMTP_URL", "smtp://[::1", _SMTP),
+        ("SMTP_URL", "smtp://mail.example.com/path", _SMTP),
+        ("SMTP_URL", "smtp://mail.example.com?starttls=maybe", _SMTP),
+        ("SMTP_URL", "smtps://mail.example.com?starttls=off", _SMTP),
+        ("SMTP_URL", "smtp://mail..example.com", _SMTP),
+        ("SMTP_URL", "smtp://user@mail.example.com", _SMTP),
+        ("SMTP_URL", "smtp://user:p#ss@mail.example.com", _SMTP),
+        ("SMTP_URL", "smtp://メール.jp", _SMTP),
+        (
+            "SMTP_URL",
+            "smtp://user:%E3%81%82@mail.example.com",
+            "must have a user and a password of visible ASCII characters",
+        ),
+        (
+            "SMTP_URL",
+            "smtp://user:a%0Db@mail.example.com",
+            "must have a user and a password of visible ASCII characters",
+        ),
+        ("SMTP_URL", "smtp://user:pass@mail.example.com?starttls=off", "must not send a password without TLS"),
+        ("MAIL_FROM", "noreply", _SENDER),
+        ("MAIL_FROM", "例@example.com", _SENDER),
+        ("MAIL_FROM", "a@example.com, b@example.com", _SENDER),
+        ("MAIL_FROM", "Example <noreply@example.com> and more", _SENDER),
         ("LOG_LEVEL", "INFO", "must be one of debug, info, warning, error"),
         ("LOG_LEVEL", "critical", "must be one of debug, info, warning, error"),
         ("SECRET_KEY", "k" * 31, "must have at least 32 characters"),
@@ -217,6 +252,31 @@ def test_a_value_and_a_file_contradict_each_other(name: str) -> None:
     assert str(raised.value) == f"SCIM_{name} and SCIM_{name}_FILE are both set; one of them must go."
 
 
+@pytest.mark.parametrize(
+    ("url", "read"),
+    [
+        ("smtp://mail.example.com", Relay("mail.example.com", 587, "starttls", "", "")),
+        ("smtp://mail.example.com?starttls=required", Relay("mail.example.com", 587, "starttls", "", "")),
+        ("smtp://[::1]:25?starttls=off", Relay("::1", 25, "off", "", "")),
+        ("smtps://u%40x:p%3A%2F@mail.example.com", Relay("mail.example.com", 465, "on", "u@x", "p:/")),
+        ("smtp://u:secret@mail.example.com:2525/", Relay("mail.example.com", 2525, "starttls", "u", "secret")),
+    ],
+)
+def test_a_mail_server_is_a_url(url: str, read: Relay) -> None:
+    settings = read_settings({"SCIM_SMTP_URL": url, "SCIM_MAIL_FROM": "Example <noreply@example.com>"})
+    assert settings.smtp_url is not None
+    assert relay_in(settings.smtp_url) == read
+    assert not read.password or read.password not in repr(read)
+    assert settings.mail_domain == "example.com"
+
+
+def test_a_mail_server_needs_a_sender() -> None:
+    with pytest.raises(ConfigError) as raised:
+        read_settings({"SCIM_SMTP_URL": "smtp://mail.example.com"})
+    assert str(raised.value) == "SCIM_MAIL_FROM must be set with SCIM_SMTP_URL: the address that mail comes from."
+    assert read_settings({"SCIM_MAIL_FROM": "noreply@example.com"}).mail_domain is None
+
+
 def test_the_first_of_two_wrong_values_is_named() -> None:
     with pytest.raises(ConfigError, match=r"^SCIM_\w+ [^.]+\.$"):
         read_settings({"SCIM_WORKERS": "0", "SCIM_LOG_LEVEL": "loud"})
@@ -224,7 +284,7 @@ def test_the_first_of_two_wrong_values_is_named() -> None:
 
 def test_names_that_mean_nothing_are_found() -> None:
     known = {f"SCIM_{field.name.upper()}": "x" for field in fields(Settings)}
-    files = {"SCIM_SECRET_KEY_FILE": "x", "SCIM_DATABASE_URL_FILE": "x"}
+    files = {f"SCIM_{name}_FILE": "x" for name in ("SECRET_KEY", "DATABASE_URL", "SMTP_URL")}
     mistyped = {"SCIM_WORKER": "x", "SCIM_Bind": "x", "SCIM_": "x"}
     others = {"SCIMITAR": "x", "PATH": "x", "scim_bind": "x"}
     assert unknown_names(known | files | mistyped | others) == sorted(mistyped)
