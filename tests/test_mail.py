@@ -40,8 +40,11 @@ class Office:
 
     def __init__(self, directory: Path, relay: Relay, registry: Registry, url: str) -> None:
         self.relay = relay
-        self.server = Server(directory, {"SCIM_SMTP_URL": url, "SCIM_MAIL_FROM": FROM}).initialised()
+        self.server = Server(directory, {"SCIM_SMTP_URL": url, "SCIM_MAIL_FROM": FROM})
+        self.server.settings.data_dir.mkdir()
         self.database = Database(self.server.settings.database_url)
+        self.database.upgrade()
+        tenants.create(self.database, "default", "Default Company")
         numbers = self.database.type_numbers(registry.resource_types)
         self.kinds = all_resources(Shared(self.database, registry, self.server.settings, numbers, b"k" * 32))
 
@@ -205,7 +208,6 @@ class TestWhatItSays:
         assert kept.next_at is None and "SMTPUTF8" in kept.last_error and "用户" not in kept.last_error
         capable = Relay()
         with capable.listening(enable_SMTPUTF8=True):
-            Worker(office.database, relay_in(f"smtp://127.0.0.1:{capable.port}?starttls=off"), sender_in(FROM))
             outbox.retry(office.database, [])
             url = f"smtp://127.0.0.1:{capable.port}?starttls=off"
             Worker(office.database, relay_in(url), sender_in(FROM)).send()
@@ -651,6 +653,7 @@ class TestCommands:
 
 def test_no_request_waits_for_the_mail_server(office: Office) -> None:
     office.server.environment["SCIM_SMTP_URL"] = "smtp://192.0.2.1"
+    office.server.initialised()
     headers = {"Authorization": f"Bearer {office.server.token('admin')}", "Connection": "close"}
     with office.server.started(), httpx.Client(base_url=office.server.settings.base_url, headers=headers) as http:
         assert http.post("Users", json={"userName": "a@example.com"}).status_code == 201
