@@ -11,7 +11,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from scim_server.outbox import Notice
-from scim_server.resources.users import ACCOUNT
+from scim_server.resources.accounts import ACCOUNT
 
 _LONGEST = 200
 """Characters that are shown of a name: enough for one, not for a letter."""

@@ -25,7 +25,7 @@ from scim_server.protocol.registry import Registry
 from scim_server.resources.bulk import Bulk
 from scim_server.resources.kinds import all_resources
 from scim_server.resources.shared import Shared
-from scim_server.resources.users import ACCOUNT
+from scim_server.resources.accounts import ACCOUNT
 from scim_server.smtp import Unreachable, is_address, relay_in, sender_in
 from scim_server.storage.database import Database
 from scim_server.tokens import Principal
