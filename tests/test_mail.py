@@ -22,10 +22,10 @@ from scim_server.notice import compose
 from scim_server.protocol.errors import ScimError
 from scim_server.protocol.habits import ALL, Habits
 from scim_server.protocol.registry import Registry
+from scim_server.resources.accounts import ACCOUNT
 from scim_server.resources.bulk import Bulk
 from scim_server.resources.kinds import all_resources
 from scim_server.resources.shared import Shared
-from scim_server.resources.accounts import ACCOUNT
 from scim_server.smtp import Unreachable, is_address, relay_in, sender_in
 from scim_server.storage.database import Database
 from scim_server.tokens import Principal
