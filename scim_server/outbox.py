@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from scim_server import clock, smtp
+from scim_server import clock
 from scim_server.protocol import template
+from scim_server.protocol.address import is_address
 from scim_server.storage.database import Database
 
 _AT_ONCE = 100
@@ -54,7 +55,7 @@ def recipient(account: Mapping[str, Any]) -> str | None:
     found = [email["value"] for email in emails if email.get("primary") is True]
     found += [email["value"] for email in emails if str(email.get("type")).lower() == "work"]
     found += [account.get("userName", ""), *(email["value"] for email in emails)]
-    return next((address for address in found if smtp.is_address(address)), None)
+    return next((address for address in found if is_address(address)), None)
 
 
 def queue(database: Database, tenant: int, domain: str, ids: Iterable[str]) -> None:

@@ -13,14 +13,12 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from urllib.parse import unquote, urlsplit
 
+from scim_server.protocol.address import is_address
+
 _SECONDS = 60
 """How long the server may take for each answer."""
 _URL = "must be smtp://[USER:PASSWORD@]HOST[:PORT][?starttls=off] or smtps://[USER:PASSWORD@]HOST[:PORT]"
 _HOST = re.compile(r"(?:[A-Za-z0-9-]{1,63}\.)*[A-Za-z0-9-]{1,63}|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
-# Atoms of RFC 5321 section 4.1.2 and RFC 6531 section 3.3; quoted ones are not taken.
-_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\U0010ffff-]+"
-_LABEL = r"[A-Za-z0-9\x80-\U0010ffff-]+"
-_ADDRESS = re.compile(rf"(?P<local>{_ATOM}(?:\.{_ATOM})*)@{_LABEL}(?:\.{_LABEL})*")
 _SENDER = re.compile(r'(?:(?P<name>[^<>"]*)<(?P<inner>[^<>]+)>|(?P<bare>[^<>]+))')
 _ENHANCED = re.compile(rb"[245]\.\d{1,3}\.\d{1,3}(?!\S)")
 
@@ -71,12 +69,6 @@ def relay_in(url: str) -> Relay:
         raise ValueError("must not send a password without TLS")
     tls = "on" if parts.scheme == "smtps" else "off" if parts.query == "starttls=off" else "starttls"
     return Relay(parts.hostname or "", port or (465 if tls == "on" else 587), tls, user, password)
-
-
-def is_address(text: str) -> bool:
-    """Tell whether mail can be sent to a text: local part and domain, without quotes, comments or spaces."""
-    found = _ADDRESS.fullmatch(text)
-    return found is not None and text.isprintable() and len(found["local"].encode()) <= 64 and len(text.encode()) <= 254
 
 
 def sender_in(text: str) -> Address:

@@ -1,23 +1,17 @@
 """Which rules hold for an account, whoever writes it and in whatever way?"""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
+from scim_server.protocol.address import is_address
 from scim_server.protocol.errors import ScimError, invalid_value
 from scim_server.protocol.text import folded
 from scim_server.protocol.wording import say
 from scim_server.tokens import ADMINISTRATORS, Principal
 
 ACCOUNT = "urn:ietf:params:scim:schemas:extension:account:2.0:User"
-_ADDRESS = re.compile(r"[^\s@\"(),:;<>\[\]\\]+@[^\s@\"(),:;<>\[\]\\]+")
 
 Document = Mapping[str, Any]
-
-
-def is_address(text: str) -> bool:
-    """Tell whether a text is an e-mail address, of the form that people have."""
-    return len(text) <= 254 and _ADDRESS.fullmatch(text) is not None
 
 
 def with_address(document: dict[str, Any]) -> dict[str, Any]:

@@ -130,7 +130,9 @@ def test_an_address_that_is_the_user_name_is_the_work_address(http: httpx2.Clien
     assert http.get("Users", params={"filter": f'emails.value eq "{name}"'}).json()["totalResults"] == 1
 
 
-@pytest.mark.parametrize("name", ["bjensen", "a@b@c", "@example.com", "bjensen@", "b jensen@example.com"])
+@pytest.mark.parametrize(
+    "name", ["bjensen", "a@b@c", "@example.com", "b jensen@example.com", "a..b@example.com", "=?utf-8?q?a=2Cb?=@x"]
+)
 def test_another_user_name_is_none(http: httpx2.Client, name: str) -> None:
     assert "emails" not in create_user(http, name)
 
@@ -167,6 +169,7 @@ GOOD = {"displayName": "Babs", ACCOUNT_USER: {"validFrom": "2026-01-01T00:00:00Z
     ("policy", "name", "members", "detail"),
     [
         ("user_name_is_email", "bjensen", {}, "userName must be an e-mail address."),
+        ("user_name_is_email", "b..jensen@x.org", {}, "userName must be an e-mail address."),
         ("name_required", "b@x.org", {}, "displayName is required."),
         ("valid_from_required", "b@x.org", {}, f"{ACCOUNT_USER}:validFrom is required."),
         ("valid_from_required", "b@x.org", {ACCOUNT_USER: {"validUntil": "2026-01-01T00:00:00Z"}}, f"{ACCOUNT_USER}:validFrom is required."),
