@@ -108,7 +108,6 @@ def test_a_revoked_or_expired_token_is_refused_at_once(server: Server, caller: C
 def test_a_token_is_never_logged(server: Server, caller: Caller) -> None:
     create_group(caller.http)
     caller.http.get("Users", params={"filter": 'userName eq "confidential"'})
-    log = server.log.read_text()
+    log = server.logged('"GET /scim/v2/Users"')
     assert caller.http.headers["Authorization"].split("_")[2] not in log
     assert "confidential" not in log
-    assert '"GET /scim/v2/Users"' in log
