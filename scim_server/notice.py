@@ -87,4 +87,5 @@ def _begins(account: Mapping[str, Any], language: str, zone: ZoneInfo, written: 
 
 def _line(text: object) -> str:
     """Return a text as part of a line."""
-    return _BREAKS.sub(" ", text).strip()[:_LONGEST] if isinstance(text, str) else ""
+    # The classes of headers would decode an encoded word, even to a line break.
+    return _BREAKS.sub(" ", text).replace("=?", "= ?").strip()[:_LONGEST] if isinstance(text, str) else ""

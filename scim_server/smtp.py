@@ -19,7 +19,8 @@ _SECONDS = 60
 """How long the server may take for each answer."""
 _URL = "must be smtp://[USER:PASSWORD@]HOST[:PORT][?starttls=off] or smtps://[USER:PASSWORD@]HOST[:PORT]"
 _HOST = re.compile(r"(?:[A-Za-z0-9-]{1,63}\.)*[A-Za-z0-9-]{1,63}|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
-_SENDER = re.compile(r'(?:(?P<name>[^<>"]*)<(?P<inner>[^<>]+)>|(?P<bare>[^<>]+))')
+# The classes of headers would decode an encoded word, even to a line break.
+_SENDER = re.compile(r'(?!.*=\?)(?:(?P<name>[^<>"]*)<(?P<inner>[^<>]+)>|(?P<bare>[^<>]+))')
 _ENHANCED = re.compile(rb"[245]\.\d{1,3}\.\d{1,3}(?!\S)")
 
 

@@ -167,6 +167,7 @@ _HABITS = f"must be all, strict, or names out of {', '.join(habit.name for habit
         ),
         ("SMTP_URL", "smtp://user:pass@mail.example.com?starttls=off", "must not send a password without TLS"),
         ("MAIL_FROM", "noreply", _SENDER),
+        ("MAIL_FROM", "=?utf-8?q?a=0D=0ABcc=3A_b=40x?= <noreply@example.com>", _SENDER),
         ("MAIL_FROM", "例@example.com", _SENDER),
         ("MAIL_FROM", "a@example.com, b@example.com", _SENDER),
         ("MAIL_FROM", "Example <noreply@example.com> and more", _SENDER),

@@ -190,6 +190,16 @@ class TestWhatItSays:
         tenants.change(office.database, "default", {"company_name": "A company of many words " * 30})
         assert office.send() == (1, 0, 0)
         ((_, message),) = office.relay.messages
+    def test_an_encoded_word_is_never_decoded(self, office: Office) -> None:
+        word = "=?utf-8?q?a=0D=0ABcc=3A_b=40x?="
+        tenants.change(office.database, "default", {"company_name": word})
+        id = office.create("bjensen", displayName=word, emails=[{"value": f"{word}@x"}, {"value": "a@x"}])
+        assert [row.resource_id for row in office.waiting()] == [id]
+        assert office.send() == (1, 0, 0)
+        ((to, message),) = office.relay.messages
+        assert to == message["To"] == "a@x"
+        assert message["Bcc"] is None and message["Subject"] == f"Your account at = {word[1:]}"
+
         assert message["Bcc"] is None
         assert f"Dear {name[:7]} {name[8:200]},\n" in text_of(message)
         assert len(message["Subject"]) < 250
