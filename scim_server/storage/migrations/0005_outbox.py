@@ -8,4 +8,3 @@ def up(migrator, db):
         " tenant INTEGER NOT NULL REFERENCES tenant (number), resource_id TEXT NOT NULL, message_id TEXT NOT NULL,"
         " created TEXT NOT NULL, tries INTEGER NOT NULL, next_at TEXT, last_error TEXT)"
     )
-    db.execute_sql("CREATE INDEX outbox_next_at ON outbox (next_at)")
