@@ -94,7 +94,9 @@ class Worker:
         except Postponed as reason:
             self._postpone(found, str(reason))
         except Unreachable:
-            self._postpone(found, "the mail server refused the sender")
+            outbox.note(
+                self.database, number, found.tries - 1, clock.now(_pause(found.tries)), "the sender was refused"
+            )
             raise
         except Exception as error:  # noqa: BLE001 -- whatever one message causes, the others are sent
             self._give_up(found, f"it cannot be written, {type(error).__name__}")

@@ -16,7 +16,9 @@ from urllib.parse import unquote, urlsplit
 from scim_server.protocol.address import is_address
 
 _SECONDS = 60
-"""How long the server may take for each answer."""
+"""How long the server may take to let itself be connected to."""
+_LONG_SECONDS = 600
+"""How long it may take for each answer then: who waits less gets a message sent twice (RFC 5321 section 4.5.3.2.6)."""
 _URL = "must be smtp://[USER:PASSWORD@]HOST[:PORT][?starttls=off] or smtps://[USER:PASSWORD@]HOST[:PORT]"
 _HOST = re.compile(r"(?:[A-Za-z0-9-]{1,63}\.)*[A-Za-z0-9-]{1,63}|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
 # The classes of headers would decode an encoded word, even to a line break.
@@ -57,7 +59,7 @@ def relay_in(url: str) -> Relay:
         port = parts.port
     except ValueError:
         raise ValueError(_URL) from None
-    queries = {"smtp": ("", "starttls=required", "starttls=off"), "smtps": ("",)}.get(parts.scheme, ())
+    queries = {"smtp": ("", "starttls=off"), "smtps": ("",)}.get(parts.scheme, ())
     is_plain = parts.query in queries and parts.path in ("", "/") and not parts.fragment and port != 0
     if not is_plain or not _HOST.fullmatch(parts.hostname or ""):
         raise ValueError(_URL)
@@ -95,21 +97,8 @@ class Connection:
         self.close()
         try:
             self._smtp = self._connected()
-        except ssl.SSLCertVerificationError as error:
-            raise self._unreachable(f"its certificate is not trusted, {error.verify_message}") from None
-        except smtplib.SMTPAuthenticationError as error:
-            raise self._unreachable(f"it refuses the user and the password, {_code(error)}") from None
-        except smtplib.SMTPResponseException as error:
-            raise self._unreachable(f"it answers {_code(error)}") from None
-        except smtplib.SMTPNotSupportedError as error:
-            lacking = "STARTTLS" if "STARTTLS" in str(error) else "AUTH"
-            raise self._unreachable(f"it does not offer {lacking}") from None
-        except TimeoutError:
-            raise self._unreachable("it does not answer in time") from None
         except (smtplib.SMTPException, OSError) as error:
-            # Those of smtplib are errors of the system, too, but say nothing in strerror.
-            reason = (isinstance(error, OSError) and error.strerror) or "it does not answer as a mail server"
-            raise self._unreachable(reason) from None
+            raise self._unreachable(_reason(error)) from None
 
     def _is_open(self) -> bool:
         """Tell whether the server still takes messages on the connection; some let go of it after a number of them."""
@@ -133,6 +122,8 @@ class Connection:
             smtp.ehlo_or_helo_if_needed()
             if relay.user:
                 smtp.login(relay.user, relay.password)
+            assert smtp.sock
+            smtp.sock.settimeout(_LONG_SECONDS)
         except BaseException:
             smtp.close()
             raise
@@ -142,8 +133,7 @@ class Connection:
         return Unreachable(f"The mail server {self.relay} cannot be used: {reason}.")
 
     def send(self, message: EmailMessage, sender: str, recipient: str) -> None:
-        """Send a message; the server has taken it then. Raises Unreachable, Postponed, Refused."""
-        self.open()
+        """Send a message over what is open; the server has taken it then. Raises Unreachable, Postponed, Refused."""
         assert self._smtp
         try:
             self._smtp.send_message(message, sender, [recipient])
@@ -153,9 +143,7 @@ class Connection:
         except smtplib.SMTPSenderRefused as error:
             # The sender is the same of all messages, so it is no fault of this one.
             self.close()
-            if error.smtp_code < 500:
-                raise _refusal("MAIL", error.smtp_code, error.smtp_error) from None
-            raise self._unreachable(f"it refuses the sender, {_code(error)}") from None
+            raise self._unreachable(f"it refuses the sender, {error.smtp_code}") from None
         except smtplib.SMTPResponseException as error:
             # What the server holds of the message now, it forgets with the connection.
             self.close()
@@ -181,5 +169,23 @@ def _refusal(command: str, code: int, text: bytes | str) -> Postponed | Refused:
     return Refused(said) if 500 <= code < 600 else Postponed(said)
 
 
-def _code(error: smtplib.SMTPResponseException) -> str:
-    return str(error.smtp_code)
+def _reason(error: Exception) -> str:
+    """Return why there is no connection."""
+    match error:
+        case ssl.SSLCertVerificationError():
+            return f"its certificate is not trusted, {error.verify_message}"
+        case smtplib.SMTPAuthenticationError():
+            return f"it refuses the user and the password, {error.smtp_code}"
+        case smtplib.SMTPResponseException():
+            return f"it answers {error.smtp_code}"
+        case smtplib.SMTPNotSupportedError() if "STARTTLS" in str(error):
+            return "it does not offer STARTTLS"
+        # smtplib hides what ended the wait for a line.
+        case _ if TimeoutError in (type(error), type(error.__context__)):
+            return "it does not answer in time"
+        case smtplib.SMTPServerDisconnected():
+            return "it does not answer as a mail server"
+        case smtplib.SMTPException():
+            return "it offers no login by password"
+        case _:
+            return getattr(error, "strerror", None) or "it does not answer as a mail server"

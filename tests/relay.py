@@ -1,6 +1,7 @@
 """A real mail server on loopback for tests, which can be told to fail."""
 
 import asyncio
+import socket
 import ssl
 import threading
 from collections import defaultdict
@@ -36,6 +37,7 @@ class Relay:
     def __init__(self) -> None:
         self.messages: list[tuple[str, EmailMessage]] = []
         self.connections = 0
+        self.offers: list[str] = []
         self.to_mail: list[str] = []
         self.to_rcpt: dict[str, list[str]] = defaultdict(list)
         self.to_data: dict[str, list[str]] = defaultdict(list)
@@ -52,7 +54,7 @@ class Relay:
     ) -> list[str]:
         self.connections += 1
         session.host_name = hostname
-        return responses
+        return [*responses[:-1], *(f"250-{offer}" for offer in self.offers), *responses[-1:]]
 
     async def handle_MAIL(self, server: Any, session: Any, envelope: Any, address: str, options: list[str]) -> str:
         if self.to_mail:
@@ -77,15 +79,25 @@ class Relay:
         return "250 OK"
 
     @contextmanager
-    def listening(self, tls: ssl.SSLContext | None = None, port: int = 0, **options: Any) -> Iterator[None]:
-        """Answer on a port of 127.0.0.1; with TLS only after STARTTLS and AUTH."""
-        if tls:
-            options |= {"tls_context": tls, "require_starttls": True, "auth_required": True, "authenticator": _known}
+    def listening(
+        self,
+        starttls: ssl.SSLContext | None = None,
+        tls: ssl.SSLContext | None = None,
+        at: socket.socket | None = None,
+        **options: Any,
+    ) -> Iterator[None]:
+        """Answer on a port of 127.0.0.1: after STARTTLS only with AUTH, after TLS from the beginning also with it."""
+        if starttls:
+            options |= {"tls_context": starttls, "require_starttls": True, "auth_required": True}
+        if starttls or tls:
+            options |= {"authenticator": _known, "auth_require_tls": not tls}
         started, loop = threading.Event(), asyncio.new_event_loop()
         ending = asyncio.Event()
 
         async def serve() -> None:
-            listener = await loop.create_server(lambda: _Session(self, loop=loop, **options), "127.0.0.1", port)
+            listener = await loop.create_server(
+                lambda: _Session(self, loop=loop, **options), sock=at or reserved(), ssl=tls
+            )
             self.port = listener.sockets[0].getsockname()[1]
             started.set()
             async with listener:
@@ -103,6 +115,13 @@ class Relay:
         finally:
             loop.call_soon_threadsafe(ending.set)
             thread.join()
+
+
+def reserved() -> socket.socket:
+    """Return a socket that has a port of 127.0.0.1 to itself, and refuses connections until it listens."""
+    made = socket.socket()
+    made.bind(("127.0.0.1", 0))
+    return made
 
 
 def _known(server: Any, session: Any, envelope: Any, mechanism: str, data: Any) -> AuthResult:

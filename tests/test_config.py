@@ -149,7 +149,7 @@ _HABITS = f"must be all, strict, or names out of {', '.join(habit.name for habit
         ("SMTP_URL", "smtp://mail.example.com:65536", _SMTP),
         ("SMTP_URL", "smtp://[::1", _SMTP),
         ("SMTP_URL", "smtp://mail.example.com/path", _SMTP),
-        ("SMTP_URL", "smtp://mail.example.com?starttls=maybe", _SMTP),
+        ("SMTP_URL", "smtp://mail.example.com?starttls=required", _SMTP),
         ("SMTP_URL", "smtps://mail.example.com?starttls=off", _SMTP),
         ("SMTP_URL", "smtp://mail..example.com", _SMTP),
         ("SMTP_URL", "smtp://user@mail.example.com", _SMTP),
@@ -257,7 +257,6 @@ def test_a_value_and_a_file_contradict_each_other(name: str) -> None:
     ("url", "read"),
     [
         ("smtp://mail.example.com", Relay("mail.example.com", 587, "starttls", "", "")),
-        ("smtp://mail.example.com?starttls=required", Relay("mail.example.com", 587, "starttls", "", "")),
         ("smtp://[::1]:25?starttls=off", Relay("::1", 25, "off", "", "")),
         ("smtps://u%40x:p%3A%2F@mail.example.com", Relay("mail.example.com", 465, "on", "u@x", "p:/")),
         ("smtp://u:secret@mail.example.com:2525/", Relay("mail.example.com", 2525, "starttls", "u", "secret")),

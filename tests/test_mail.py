@@ -3,11 +3,12 @@
 import json
 import os
 import signal
+import socket
 import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from email.message import EmailMessage
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 
-from scim_server import mail, outbox, tenants
+from scim_server import mail, outbox, smtp, tenants
 from scim_server.mail import MOST_TRIES, Worker
 from scim_server.notice import compose
 from scim_server.protocol.errors import ScimError
@@ -29,8 +30,8 @@ from scim_server.resources.shared import Shared
 from scim_server.smtp import Unreachable, relay_in, sender_in
 from scim_server.storage.database import Database
 from scim_server.tokens import Principal
-from tests.relay import PASSWORD, USER, Relay
-from tests.server import SCIM_SERVER, Server, free_port
+from tests.relay import PASSWORD, USER, Relay, reserved
+from tests.server import SCIM_SERVER, Server, wait_for
 
 FROM = "Example <noreply@example.com>"
 
@@ -65,10 +66,12 @@ class Office:
         answer = json.loads(Bulk(self.kinds["User"].shared, self.kinds.values()).run(self.by, content))
         return [result["status"] for result in answer["Operations"]]
 
-    def worker(self) -> Worker:
+    def worker(self, port: int = 0) -> Worker:
+        """Return a worker for this office's mail server, or another."""
         settings = self.server.settings
         assert settings.smtp_url and settings.mail_from
-        return Worker(self.database, relay_in(settings.smtp_url), sender_in(settings.mail_from))
+        url = f"smtp://127.0.0.1:{port}?starttls=off" if port else settings.smtp_url
+        return Worker(self.database, relay_in(url), sender_in(settings.mail_from))
 
     def send(self) -> tuple[int, int, int]:
         """Send what is due; return how much was sent, postponed and given up."""
@@ -138,13 +141,6 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def wait_for(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def text_of(message: EmailMessage) -> str:
     return str(message.get_content()).replace("\r\n", "\n")
 
@@ -190,6 +186,10 @@ class TestWhatItSays:
         tenants.change(office.database, "default", {"company_name": "A company of many words " * 30})
         assert office.send() == (1, 0, 0)
         ((_, message),) = office.relay.messages
+        assert message["Bcc"] is None
+        assert f"Dear {name[:7]} {name[8:200]},\n" in text_of(message)
+        assert len(message["Subject"]) < 250
+
     def test_an_encoded_word_is_never_decoded(self, office: Office) -> None:
         word = "=?utf-8?q?a=0D=0ABcc=3A_b=40x?="
         tenants.change(office.database, "default", {"company_name": word})
@@ -199,10 +199,6 @@ class TestWhatItSays:
         ((to, message),) = office.relay.messages
         assert to == message["To"] == "a@x"
         assert message["Bcc"] is None and message["Subject"] == f"Your account at = {word[1:]}"
-
-        assert message["Bcc"] is None
-        assert f"Dear {name[:7]} {name[8:200]},\n" in text_of(message)
-        assert len(message["Subject"]) < 250
 
     def test_the_longest_address_is_not_broken(self, office: Office) -> None:
         address = f"{'a' * 64}@{'b' * 60}.{'c' * 60}.{'d' * 60}.jp"
@@ -219,8 +215,7 @@ class TestWhatItSays:
         capable = Relay()
         with capable.listening(enable_SMTPUTF8=True):
             outbox.retry(office.database, [])
-            url = f"smtp://127.0.0.1:{capable.port}?starttls=off"
-            Worker(office.database, relay_in(url), sender_in(FROM)).send()
+            office.worker(capable.port).send()
         ((to, message),) = capable.messages
         assert to == message["To"] == "用户@例え.jp"
         assert not office.waiting()
@@ -339,6 +334,13 @@ class TestQueueing:
         assert office.send() == (1, 0, 0)
         assert office.relay.recipients == ["new@example.com"]
 
+    def test_a_disabled_account_gets_its_notice(self, office: Office) -> None:
+        id = office.create("a@example.com")
+        operation = {"op": "replace", "path": "active", "value": False}
+        office.kinds["User"].patch(office.by, id, {"Operations": [operation]})
+        office.create("b@example.com", active=False)
+        assert office.send() == (2, 0, 0)
+
     def test_an_account_that_lost_its_address_is_given_up(self, office: Office) -> None:
         id = office.create("a@example.com")
         office.kinds["User"].replace(office.by, id, {"userName": "a"})
@@ -417,7 +419,8 @@ class TestFailures:
         assert office.relay.recipients == ["b@example.com", "a@example.com"]
 
     def test_a_server_that_is_down_loses_nothing_however_long(self, tmp_path: Path, registry: Registry) -> None:
-        relay, port = Relay(), free_port()
+        relay, listener = Relay(), reserved()
+        port = listener.getsockname()[1]
         office = Office(tmp_path, relay, registry, f"smtp://127.0.0.1:{port}?starttls=off")
         names = [f"{n}@example.com" for n in range(5)]
         for name in names:
@@ -430,21 +433,24 @@ class TestFailures:
         sentence = f"The mail server 127.0.0.1:{port} cannot be used: Connection refused. 5 wait."
         assert (done.stdout, done.stderr, done.returncode) == ("", f"scim-server: {sentence}\n", 1)
         assert [row.tries for row in office.waiting()] == [0] * 5
-        with relay.listening(port=port):
+        with relay.listening(at=listener):
             done = office.server.command("mail", "send")
         assert (done.stdout, done.returncode) == ("5 sent, 0 postponed, 0 given up; 0 wait.\n", 0)
         assert relay.recipients == names
         assert relay.connections == 1
         office.database.close()
 
-    def test_a_refused_sender_is_not_held_against_the_messages(self, office: Office) -> None:
+    @pytest.mark.parametrize("answer", ["553 5.7.1 not yours", "452 4.3.1 no room"])
+    def test_a_refused_sender_is_not_held_against_the_messages(self, office: Office, answer: str) -> None:
         office.create("a@example.com")
-        office.create("b@example.com")
-        office.relay.to_mail = ["553 5.7.1 not yours"]
-        with pytest.raises(Unreachable, match="refuses the sender, 553"):
-            office.send()
-        office.let_time_pass()
-        assert office.send() == (2, 0, 0)
+        for _ in range(3):
+            office.relay.to_mail = [answer]
+            with pytest.raises(Unreachable, match=f"refuses the sender, {answer[:3]}"):
+                office.send()
+            assert office.send() == (0, 0, 0), "it waits, and holds up no other"
+            office.let_time_pass()
+        assert [(row.tries, row.last_error) for row in office.waiting()] == [(0, "the sender was refused")]
+        assert office.send() == (1, 0, 0)
 
     def test_what_cannot_be_written_is_given_up_and_the_next_is_sent(
         self, office: Office, monkeypatch: pytest.MonkeyPatch
@@ -463,40 +469,66 @@ class TestFailures:
     def test_a_server_that_is_none_is_unreachable(self, office: Office) -> None:
         office.create("a@example.com")
         for answer, reason in ((b"554 go away\r\n", "it answers 554"), (b"", "does not answer as a mail server")):
-            port = free_port()
-            listener = threading.Thread(target=answer_once, args=(port, answer))
-            listener.start()
-            worker = Worker(office.database, relay_in(f"smtp://127.0.0.1:{port}?starttls=off"), sender_in(FROM))
-            with pytest.raises(Unreachable, match=reason):
-                retry_refused(worker)
-            listener.join()
+            with reserved() as listener:
+                listener.listen()
+                thread = threading.Thread(target=answer_once, args=(listener, answer))
+                thread.start()
+                with pytest.raises(Unreachable, match=reason):
+                    office.worker(listener.getsockname()[1]).send()
+                thread.join()
         assert [row.tries for row in office.waiting()] == [0]
 
+    def test_a_server_that_says_nothing_is_unreachable(self, office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(smtp, "_SECONDS", 0.2)
+        office.create("a@example.com")
+        with reserved() as listener:
+            listener.listen()
+            with pytest.raises(Unreachable, match="does not answer in time"):
+                office.worker(listener.getsockname()[1]).send()
+        assert [row.tries for row in office.waiting()] == [0]
 
-def answer_once(port: int, answer: bytes) -> None:
-    import socket  # noqa: PLC0415
+    def test_a_server_that_thinks_long_about_a_message_gets_it_once(
+        self, office: Office, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(smtp, "_SECONDS", 0.5)
+        office.create("a@example.com")
+        office.relay.before_answer = lambda _: time.sleep(1)
+        assert office.send() == (1, 0, 0)
+        assert office.relay.recipients == ["a@example.com"]
 
-    with socket.create_server(("127.0.0.1", port)) as listener:
-        connection, _ = listener.accept()
-        with connection:
-            connection.sendall(answer)
+    def test_a_server_that_never_answers_gets_the_same_message_again(
+        self, office: Office, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(smtp, "_LONG_SECONDS", 0.2)
+        office.create("a@example.com")
+        office.relay.before_answer = lambda _: time.sleep(1)
+        assert office.send() == (0, 1, 0)
+        assert [row.last_error for row in office.waiting()] == ["the connection was lost"]
+        office.relay.before_answer = lambda _: None
+        office.let_time_pass()
+        assert office.send() == (1, 0, 0)
+        first, again = (message.as_bytes() for _, message in office.relay.messages)
+        assert first == again
+
+    def test_a_server_without_a_login_by_password_is_unreachable(self, office: Office) -> None:
+        office.create("a@example.com")
+        for office.relay.offers in ([], ["AUTH XOAUTH2"]):
+            relay = smtp.Relay("127.0.0.1", office.relay.port, "off", USER, PASSWORD)
+            with pytest.raises(Unreachable, match="offers no login by password"):
+                Worker(office.database, relay, sender_in(FROM)).send()
 
 
-def retry_refused(worker: Worker) -> None:
-    for _ in range(100):
-        try:
-            worker.send()
-        except Unreachable as reason:
-            if "Connection refused" not in str(reason):
-                raise
-            time.sleep(0.02)
+def answer_once(listener: socket.socket, answer: bytes) -> None:
+    connection, _ = listener.accept()
+    with connection:
+        connection.sendall(answer)
 
 
 class TestWorkers:
     def test_killed_between_acceptance_and_deletion_one_message_is_repeated(self, office: Office) -> None:
         for n in range(4):
             office.create(f"{n}@example.com")
-        accepted, may_answer, held = threading.Event(), threading.Event(), threading.Event()
+        accepted, may_answer = threading.Event(), threading.Event()
 
         def hold(to: str) -> None:
             if to == "1@example.com" and not accepted.is_set():
@@ -510,7 +542,6 @@ class TestWorkers:
         with office.database.transaction():
             may_answer.set()
             time.sleep(0.5)
-            held.set()
             process.kill()
             process.communicate()
         assert office.relay.recipients == ["0@example.com", "1@example.com"]
@@ -550,12 +581,12 @@ class TestWorkers:
         assert office.relay.recipients == ["a@example.com", "b@example.com"]
 
     def test_watching_sends_what_comes_and_finishes_what_is_in_flight(self, office: Office) -> None:
-        in_flight = threading.Event()
+        in_flight, may_answer = threading.Event(), threading.Event()
 
         def linger(to: str) -> None:
             if to == "1@example.com":
                 in_flight.set()
-                time.sleep(1)
+                assert may_answer.wait(20)
 
         office.relay.before_answer = linger
         process = office.start("--watch")
@@ -565,6 +596,7 @@ class TestWorkers:
             office.bulk([post(f"{n}@example.com") for n in (1, 2)])
             assert in_flight.wait(20)
             process.send_signal(signal.SIGTERM)
+            may_answer.set()
             output, log = process.communicate(timeout=20)
         finally:
             with suppress(ProcessLookupError):
@@ -578,20 +610,25 @@ class TestWorkers:
         pauses: list[float] = []
         monkeypatch.setattr(Worker, "_sleep", lambda _, seconds: pauses.append(seconds))
         office.create("a@example.com")
-        url = f"smtp://127.0.0.1:{free_port()}?starttls=off"
-        worker = Worker(office.database, relay_in(url), sender_in(FROM), lambda: len(pauses) == 9)
-        worker.watch()
+        with reserved() as refusing:
+            worker = office.worker(refusing.getsockname()[1])
+            worker.is_ending = lambda: len(pauses) == 9
+            worker.watch()
         assert 3.75 <= pauses[0] <= 5 and 225 <= pauses[-1] <= 300
         assert [row.tries for row in office.waiting()] == [0]
 
 
 class TestTls:
     @pytest.fixture
-    def secure(self, certificate: Path) -> Iterator[Relay]:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(certificate)
+    def context(self, certificate: Path) -> ssl.SSLContext:
+        made = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        made.load_cert_chain(certificate)
+        return made
+
+    @pytest.fixture
+    def secure(self, context: ssl.SSLContext) -> Iterator[Relay]:
         made = Relay()
-        with made.listening(tls=context):
+        with made.listening(starttls=context):
             yield made
 
     def sent(self, office: Office, url: str) -> Worker:
@@ -610,6 +647,21 @@ class TestTls:
         assert "word" not in str(refused.value).replace("password", "")
         assert self.sent(office, url).counts.sent == 1
         assert secure.recipients == ["a@example.com"]
+
+    def test_tls_from_the_beginning(
+        self, office: Office, context: ssl.SSLContext, certificate: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        office.create("a@example.com")
+        relay = Relay()
+        with relay.listening(tls=context):
+            url = f"smtps://{USER}:p%40ss%2Fword@localhost:{relay.port}"
+            with pytest.raises(Unreachable, match="its certificate is not trusted"):
+                self.sent(office, url)
+            monkeypatch.setenv("SSL_CERT_FILE", f"{certificate}.crt")
+            with pytest.raises(Unreachable, match="refuses the user and the password, 535"):
+                self.sent(office, url.replace("ss%2F", "ss"))
+            assert self.sent(office, url).counts.sent == 1
+        assert relay.recipients == ["a@example.com"]
 
     def test_a_certificate_that_is_not_trusted_gets_nothing(self, office: Office, secure: Relay) -> None:
         office.create("a@example.com")
@@ -643,6 +695,7 @@ class TestCommands:
 
     @pytest.mark.parametrize("command", ["retry", "delete"])
     def test_a_number_that_is_none(self, office: Office, command: str) -> None:
+        assert office.server.command("mail", command, str(2**63)).returncode == 2
         done = office.server.command("mail", command, "7")
         assert (done.stderr, done.stdout, done.returncode) == ("scim-server: There is no mail 7.\n", "", 1)
 

@@ -13,6 +13,8 @@ from scim_server.mail import Worker
 from scim_server.smtp import Unreachable, relay_in, sender_in
 from scim_server.storage.database import open_prepared
 
+_NUMBER = click.IntRange(1, 2**63 - 1)
+
 
 @click.group()
 def mail() -> None:
@@ -63,7 +65,7 @@ def mail_list(failed: bool) -> None:
 
 
 @mail.command("retry")
-@click.argument("numbers", type=int, nargs=-1)
+@click.argument("numbers", type=_NUMBER, nargs=-1)
 @reports
 def mail_retry(numbers: tuple[int, ...]) -> None:
     """Let mail be sent at once, also what was given up: that with the numbers of the list, or all."""
@@ -74,7 +76,7 @@ def mail_retry(numbers: tuple[int, ...]) -> None:
 
 
 @mail.command("delete")
-@click.argument("numbers", type=int, nargs=-1, required=True)
+@click.argument("numbers", type=_NUMBER, nargs=-1, required=True)
 @reports
 def mail_delete(numbers: tuple[int, ...]) -> None:
     """Delete mail by the numbers of the list; it is not sent."""
