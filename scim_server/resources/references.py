@@ -80,7 +80,8 @@ class References:
         value = operation.value
         if operation.target.mutability == "readOnly":
             return operation
-        if isinstance(value, str) and not operation.target.condition and operation.op != "remove":
+        target = operation.target
+        if target.sub and target.sub.name == "value" and not target.condition and operation.op != "remove":
             # All elements would become the same one, and the others would be lost.
             refusal = invalid_value(say("{path}: a filter must tell which value is meant.", path=attribute.path))
             raise refusal.within(numbered(operation.number))
