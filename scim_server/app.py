@@ -11,7 +11,7 @@ from scim_server.resources.kinds import all_resources
 from scim_server.resources.shared import Shared
 from scim_server.storage.database import Unavailable, open_prepared
 from scim_server.tokens import Authenticator
-from scim_server.web import auth, discovery, errors, scim
+from scim_server.web import auth, csv, discovery, errors, scim
 from scim_server.web.paths import Paths
 
 
@@ -36,10 +36,11 @@ def create_app(settings: Settings | None = None) -> Flask:
     errors.install(app, Unavailable)
     auth.install(app, authenticator, settings.public_discovery)
     app.register_blueprint(discovery.blueprint(registry, settings), url_prefix=SCIM_ROOT)
-    app.register_blueprint(scim.blueprint(shared, all_resources(shared)), url_prefix=SCIM_ROOT)
-    names = {
-        rule.rule.removeprefix(SCIM_ROOT).split("/")[1] for rule in app.url_map.iter_rules() if rule.rule != SCIM_ROOT
-    }
+    resources = all_resources(shared)
+    app.register_blueprint(scim.blueprint(shared, resources), url_prefix=SCIM_ROOT)
+    app.register_blueprint(csv.blueprint(resources), url_prefix="/csv")
+    rules = [rule.rule for rule in app.url_map.iter_rules() if rule.rule.startswith(f"{SCIM_ROOT}/")]
+    names = {rule.removeprefix(SCIM_ROOT).split("/")[1] for rule in rules}
     endpoints = names if "endpoint-case" in settings.compatibility else ()
     app.wsgi_app = Paths(app.wsgi_app, settings.prefix, endpoints)  # type: ignore[method-assign]
     return app

@@ -3,7 +3,7 @@
 import click
 
 from scim_server import __version__
-from scim_server.cli import db, mail, server, tenant, token
+from scim_server.cli import csv, db, mail, server, tenant, token
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -12,5 +12,8 @@ def main() -> None:
     """SCIM 2.0 provisioning server. Settings are SCIM_* environment variables; see docs/install.md."""
 
 
-for _command in (server.init, server.serve, server.check, tenant.tenant, token.token, mail.mail, db.db):
+for _command in (
+    *(server.init, server.serve, server.check, tenant.tenant, token.token),
+    *(csv.import_, csv.export, mail.mail, db.db),
+):
     main.add_command(_command)

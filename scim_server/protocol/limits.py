@@ -31,3 +31,6 @@ FILTER_TERMS = 200
 """Comparisons in a filter."""
 CURSOR_SECONDS = 3_600
 """How long a cursor can be used after the page that gave it."""
+CSV_ROWS = 300
+"""Accounts in one CSV file that is imported."""
+CSV_BYTES = 4 * 1024 * 1024

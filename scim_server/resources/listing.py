@@ -20,23 +20,24 @@ def answer(kinds: Sequence[Resources], by: Principal, query: Query) -> Body:
 
     Raises invalidFilter, invalidValue, and for a cursor invalidCursor, expiredCursor, invalidCount.
     """
-    branches = _branches(kinds, by, query)
+    found = branches(kinds, by, query)
     shared = kinds[0].shared
 
     def fetch(position: Position | None, backwards: bool, offset: int, limit: int) -> paging.Page:
         order = Order(query.sort_by is not None, query.descending, backwards)
-        return _read(kinds, by, query, branches, order, position, offset, limit)
+        return _read(kinds, by, query, found, order, position, offset, limit)
 
     with shared.database.snapshot():
-        total = pages.total(shared.database, branches)
+        total = pages.total(shared.database, found)
         mark = query.mark(by.tenant.number, [kind.name for kind in kinds])
         return paging.answer(query, total, fetch, shared.secret, mark)
 
 
-def _branches(kinds: Sequence[Resources], by: Principal, query: Query) -> list[Branch]:
+def branches(kinds: Sequence[Resources], by: Principal, query: Query) -> list[Branch]:
+    """Return which resources of each type a query finds, in the caller's tenant. Raises invalidFilter, invalidValue."""
     types = tuple(kind.resource_type for kind in kinds)
     sorts = sort_attribute(types, query.sort_by) if query.sort_by else {}
-    branches = []
+    found = []
     for kind in kinds:
         search = kind.search(by) if query.filter is not None or sorts else None
         text = query.filter
@@ -46,15 +47,15 @@ def _branches(kinds: Sequence[Resources], by: Principal, query: Query) -> list[B
         parent = kind.resource_type.parents.get(attribute) if attribute else None
         sort = search.sort_key(attribute, parent) if search and attribute else None
         is_led = bool(search and node and search.is_led(node))
-        branches.append(Branch(kind.scope(by), condition, sort or (_NO_KEY if sorts else None), is_led))
-    return branches
+        found.append(Branch(kind.scope(by), condition, sort or (_NO_KEY if sorts else None), is_led))
+    return found
 
 
 def _read(
     kinds: Sequence[Resources],
     by: Principal,
     query: Query,
-    branches: list[Branch],
+    among: list[Branch],
     order: Order,
     position: Position | None,
     offset: int,
@@ -63,7 +64,7 @@ def _read(
     """Return position and text of the resources of a page, in the direction of the walk."""
     if not limit:
         return []
-    page = pages.page(branches, order, position, offset, limit)
+    page = pages.page(among, order, position, offset, limit)
     rows: list[tuple[int, str | None]] = []
     texts: dict[int, Text] = {}
     for kind in kinds:

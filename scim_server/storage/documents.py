@@ -89,6 +89,22 @@ def with_ids(database: Database, scope: int, ids: Iterable[str], parts: tuple[Pa
     return [_stored(row) for row in database.rows(sql, (json.dumps(list(ids)), scope))]
 
 
+def having(
+    database: Database, scope: int, column: str, keys: Iterable[str], parts: tuple[Part, ...] = ()
+) -> list[tuple[str, Stored]]:
+    """Return the resources that have one of some comparison keys in a promoted column, each with its key.
+
+    They come in the order of creation. One statement; the index of the column leads to each.
+    """
+    found = (
+        f"SELECT f.key FROM json_each(?) j CROSS JOIN resource f ON f.scope = ?"
+        f" AND substr(f.{column}, 1, 200) = substr(j.value, 1, 200) AND f.{column} = j.value"
+    )
+    sql = f"{_select(parts, f'r.{column}')} WHERE r.key IN ({found}) ORDER BY r.key"
+    rows = database.rows(sql, (json.dumps(list(keys)), scope))
+    return [(row[0], _stored(row[1:])) for row in rows]
+
+
 def create(database: Database, scope: int, now: str, new: Sequence[tuple[str, Content]]) -> list[int]:
     """Insert resources, of each its id and content, and return their keys.
 

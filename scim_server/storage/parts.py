@@ -40,6 +40,20 @@ class Targets:
 
 
 @dataclass(frozen=True, slots=True)
+class Holders:
+    """The resources that point to this one, itself and not through others: id, display, in the order of creation."""
+
+    attribute: Attribute
+
+    def sql(self) -> str:
+        return (
+            f"(SELECT {_CONCATENATED} FROM (SELECT h.id {_SEPARATOR} coalesce(h.display, '') AS entry"
+            f" FROM reference m JOIN resource h ON h.key = m.source WHERE m.target = r.key"
+            f" AND m.attribute = {self.attribute.number} ORDER BY m.source))"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Enclosing:
     """The groups around a resource and what they point to.
 
@@ -79,7 +93,7 @@ class Named:
         )
 
 
-Part = Column | Targets | Enclosing | Named
+Part = Column | Targets | Holders | Enclosing | Named
 
 
 def entries(text: str | None) -> list[list[str]]:

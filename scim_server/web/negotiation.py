@@ -29,7 +29,7 @@ def read_text(limit: int, limit_name: Text = _LIMIT) -> bytes:
     Raises 415 for another media type, 413 for more than ``limit`` bytes with or without Content-Length, invalidSyntax
     for none.
     """
-    body = _read_bytes(limit, limit_name)
+    body = read_bytes(limit, limit_name)
     if not body:
         raise invalid_syntax(say("The request needs a JSON body."))
     if request.mimetype not in _MEDIA_TYPES:
@@ -40,7 +40,8 @@ def read_text(limit: int, limit_name: Text = _LIMIT) -> bytes:
     return body
 
 
-def _read_bytes(limit: int, limit_name: Text) -> bytes:
+def read_bytes(limit: int, limit_name: Text) -> bytes:
+    """Return the body, whatever it is. Raises 413, and invalidSyntax when it is broken off."""
     length = request.content_length
     if length is not None and length > limit:
         raise too_large(limit_name, limit)

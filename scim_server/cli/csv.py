@@ -1,0 +1,126 @@
+"""The commands about files of accounts."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from shutil import copyfileobj
+from tempfile import SpooledTemporaryFile
+from typing import IO
+
+import click
+
+from scim_server import tenants
+from scim_server.cli.common import fail, reports, settings_in_effect
+from scim_server.config import server_key
+from scim_server.csv_accounts.exporting import ENCODINGS, Export
+from scim_server.csv_accounts.importing import Import, Outcome
+from scim_server.csv_accounts.problems import Refused
+from scim_server.csv_accounts.reading import CP932, UTF_8, read
+from scim_server.protocol.errors import ScimError, too_large
+from scim_server.protocol.habits import Habits
+from scim_server.protocol.limits import CSV_BYTES
+from scim_server.protocol.registry import load_registry
+from scim_server.protocol.wording import LANGUAGES, in_language, say
+from scim_server.resources.base import Resources
+from scim_server.resources.kinds import all_resources
+from scim_server.resources.shared import Shared
+from scim_server.storage.database import open_prepared
+from scim_server.tokens import ADMIN, Principal
+
+_LIMIT = say("the limit of a CSV file")
+_IN_MEMORY = 1024 * 1024
+_tenant_option = click.option("--tenant", "tenant_name", help="The tenant, when there are several.")
+
+
+@click.command("import")
+@click.argument("file", type=click.File("rb"))
+@click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
+@click.option("--encoding", type=click.Choice(ENCODINGS), help="Of the file. [default: found out]")
+@click.option("--lang", type=click.Choice(LANGUAGES), help="Language of errors. [default: the tenant's]")
+@_tenant_option
+@reports
+def import_(file: IO[bytes], dry_run: bool, encoding: str | None, lang: str | None, tenant_name: str | None) -> None:
+    """Register, edit and delete the accounts in a CSV file, all of them or none."""
+    resources, by = _operator(tenant_name)
+    language = lang or by.language
+    try:
+        table = read(_content(file), encoding)
+        with _progress(len(table.rows), "Importing") as advance:
+            outcome = Import(resources).run(by, table, is_dry=dry_run, progress=advance)
+    except Refused as refused:
+        for problem in refused.problems:
+            click.echo(in_language(problem.sentence(), language), err=True)
+        fail(in_language(say("Nothing was changed; errors: {count}.", count=len(refused.problems)), language))
+    except ScimError as error:
+        fail(in_language(error.detail, language))
+    _show(outcome)
+
+
+@click.command("export")
+@click.option("--filter", help="Only accounts that fit this SCIM filter.")
+@click.option("--lang", type=click.Choice(LANGUAGES), default="ja", show_default=True, help="Language of the header.")
+@click.option("--encoding", type=click.Choice(ENCODINGS), default=UTF_8, show_default=True)
+@_tenant_option
+@reports
+def export(filter: str | None, lang: str, encoding: str, tenant_name: str | None) -> None:
+    """Write accounts as a CSV file to standard output."""
+    resources, by = _operator(tenant_name)
+    found = Export(resources["User"], by, filter)
+    output = click.get_binary_stream("stdout")
+    with SpooledTemporaryFile(_IN_MEMORY) as waiting:
+        # What CP932 cannot hold may be in the last row: nothing is written before that is known.
+        target: IO[bytes] = waiting if encoding == CP932 else output
+        with _progress(found.total, "Exporting") as advance:
+            for count, piece in found.pieces(lang, encoding):
+                target.write(piece)
+                advance(count)
+        waiting.seek(0)
+        copyfileobj(waiting, output)
+    output.flush()
+
+
+def _operator(tenant_name: str | None) -> tuple[dict[str, Resources], Principal]:
+    """Return the resources, and a caller who may do everything in a tenant."""
+    settings = settings_in_effect()
+    database = open_prepared(settings.database_url)
+    registry = load_registry(settings.schema_dir)
+    numbers = database.type_numbers(registry.resource_types)
+    shared = Shared(database, registry, settings, numbers, server_key(settings))
+    tenant = tenants.find(database, tenant_name)
+    habits = Habits(settings.compatibility)
+    by = Principal("operator", tenant, frozenset({ADMIN}), habits=habits, language=tenant.language)
+    return all_resources(shared), by
+
+
+def _content(file: IO[bytes]) -> bytes:
+    content = file.read(CSV_BYTES + 1)
+    if len(content) > CSV_BYTES:
+        raise too_large(_LIMIT, CSV_BYTES)
+    return content
+
+
+def _ignore(steps: int) -> None:
+    """Show nothing."""
+
+
+@contextmanager
+def _progress(length: int, label: str) -> Iterator[Callable[[int], None]]:
+    """Show on a terminal, and nowhere else, how far it is; what this yields is told of each step."""
+    if not sys.stderr.isatty():
+        yield _ignore
+        return
+    with click.progressbar(length=length, label=label, file=sys.stderr) as bar:
+        yield bar.update
+
+
+def _show(outcome: Outcome) -> None:
+    """Write what was done, or would be: one line for each row that changes something, then the counts."""
+    names = outcome.table.names
+    for step in outcome.steps:
+        if step.action == "untouched":
+            continue
+        click.echo(f"row {step.row.number}: {step.action} {step.address}")
+        for column in step.after if step.action == "edit" else ():
+            click.echo(f"    {names[column]}: {step.before[column]!r} -> {step.after[column]!r}")
+    counts = ", ".join(f"{action} {count}" for action, count in outcome.counts.items())
+    click.echo(f"{'Would be done' if outcome.is_dry else 'Done'}: {counts}.")

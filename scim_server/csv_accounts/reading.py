@@ -1,0 +1,141 @@
+"""Which rows does a file have? Encodings, quotes, the header; what no row can be read of is refused whole."""
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from scim_server.csv_accounts.cells import restored
+from scim_server.csv_accounts.columns import COLUMNS, Column
+from scim_server.csv_accounts.problems import Problem, Refused
+from scim_server.protocol.errors import ScimError
+from scim_server.protocol.limits import CSV_BYTES, CSV_ROWS
+from scim_server.protocol.text import folded
+from scim_server.protocol.wording import say
+
+UTF_8, CP932 = "utf-8", "cp932"
+BOM = b"\xef\xbb\xbf"
+_BY_NAME = {folded(name): column for column in COLUMNS for name in (column.ja, column.en)}
+_Numbered = tuple[int, list[str]]
+
+# A value may have as many characters as the file; Python's own limit is 131,072 for all readers of a process.
+csv.field_size_limit(max(csv.field_size_limit(), CSV_BYTES))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One account's row: what its cells say, by column."""
+
+    number: int
+    cells: dict[Column, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The rows of a file, and the names that the file gives the columns."""
+
+    names: dict[Column, str]
+    rows: list[Row]
+
+
+def read(content: bytes, encoding: str | None = None) -> Table:
+    """Return the rows of a file in an encoding, or in UTF-8 or else CP932.
+
+    Raises Refused with every error that keeps rows from being read, 413 for too many rows.
+    """
+    records = list(_records(_decoded(content, encoding)))
+    if not records:
+        raise Refused([Problem(1, "", "empty", say("Write the header into the first row."))])
+    (_, header), *rows = records
+    columns = _columns(header)
+    rows = [row for row in rows if any(cell.strip() for cell in row[1])]
+    if len(rows) > CSV_ROWS:
+        detail = say(
+            "The file has {count} rows; at most {most} accounts can be imported at once. Split the file.",
+            count=len(rows),
+            most=CSV_ROWS,
+        )
+        raise ScimError(413, detail)
+    problems = [
+        Problem(
+            number,
+            "",
+            "cells",
+            say("Write {wanted} cells, as in the header; there are {found}.", wanted=len(header), found=len(cells)),
+        )
+        for number, cells in rows
+        if len(cells) != len(header)
+    ]
+    if problems:
+        raise Refused(problems)
+    names = {column: name.strip() for column, name in zip(columns, header, strict=True)}
+    return Table(names, [Row(number, dict(zip(columns, map(restored, row), strict=True))) for number, row in rows])
+
+
+def _decoded(content: bytes, encoding: str | None) -> str:
+    bare = content.removeprefix(BOM)
+    is_marked = len(bare) < len(content)
+    failed: list[UnicodeDecodeError] = []
+    for name in [UTF_8] if is_marked else [encoding] if encoding else [UTF_8, CP932]:
+        try:
+            return bare.decode(name)
+        except UnicodeDecodeError as error:
+            failed.append(error)
+    # What was read furthest is what the file was meant to be.
+    furthest = max(failed, key=lambda each: each.start)
+    before = bare[: furthest.start].decode(furthest.encoding)
+    # The byte is in the last of the rows up to it; with something in its place, there is such a row.
+    row = sum(1 for _ in csv.reader(io.StringIO(f"{before}?", newline="")))
+    advice = say(
+        "Byte {position} of the file is no character of {encoding}. Save the file as CSV UTF-8.",
+        position=len(content) - len(bare) + furthest.start + 1,
+        encoding=furthest.encoding.upper(),
+    )
+    raise Refused([Problem(row, "", "undecodable", advice)])
+
+
+def _records(text: str) -> Iterator[_Numbered]:
+    """Yield the number and the cells of each row; one that spans several lines is one row."""
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    number = 0
+    try:
+        for number, cells in enumerate(reader, 1):
+            yield number, cells
+    except csv.Error:
+        advice = say("Close each double quote, and write one within a cell twice.")
+        raise Refused([Problem(number + 1, "", "quotes", advice)]) from None
+
+
+def _columns(header: Sequence[str]) -> list[Column]:
+    """Return the column of each cell of the header. Raises Refused for unknown, missing and repeated ones."""
+    found = [_BY_NAME.get(folded(name.strip())) for name in header]
+    problems: list[Problem] = []
+    for index, column in enumerate(found):
+        if column is None:
+            advice = say("Take this column away, or name it as the template does.")
+            problems.append(Problem(1, letters(index), "unknownColumn", advice))
+        elif column in found[:index]:
+            problems.append(
+                Problem(
+                    1, letters(index), "repeatedColumn", say("Take this column away; it stands in the file already.")
+                )
+            )
+    is_english = any(
+        column and folded(name.strip()) == folded(column.en) for column, name in zip(found, header, strict=True)
+    )
+    advice = say("Add this column; if it is optional, its cells may be empty.")
+    missing = [column.name("en" if is_english else "ja") for column in COLUMNS if column not in found]
+    problems += [Problem(1, name, "missingColumn", advice) for name in missing]
+    if problems:
+        raise Refused(problems)
+    return [column for column in found if column]
+
+
+def letters(index: int) -> str:
+    """Return what a spreadsheet calls a column: A for 0, AA for 26."""
+    text = ""
+    index += 1
+    while index:
+        index, letter = divmod(index - 1, 26)
+        text = chr(ord("A") + letter) + text
+    return text
