@@ -66,7 +66,7 @@ def export(filter: str | None, lang: str, encoding: str, tenant_name: str | None
     """Write accounts as a CSV file to standard output."""
     resources, by = _operator(tenant_name)
     found = Export(resources["User"], by, filter)
-    output = click.get_binary_stream("stdout")
+    output = sys.stdout.buffer
     with SpooledTemporaryFile(_IN_MEMORY) as waiting:
         # What CP932 cannot hold may be in the last row: nothing is written before that is known.
         target: IO[bytes] = waiting if encoding == CP932 else output

@@ -5,6 +5,7 @@ the functions that SCIM uses, or none.
 """
 
 import copy
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ from scim_server.tokens import Principal
 
 CREATE, EDIT, DELETE, UNTOUCHED = "create", "edit", "delete", "untouched"
 ACTIONS = (CREATE, EDIT, DELETE, UNTOUCHED)
+_ADDRESS = re.compile(r"[^\s@]+@[^\s@]+")
 _CLASSES = {403: "forbidden", 409: "taken"}
 _Groups = Mapping[str, Mapping[str, str]]
 """The names of groups by their ids, by the comparison key of the name."""
@@ -119,10 +121,14 @@ class _Planning:
         self.by = by
         self.table = table
         self.zone = ZoneInfo(by.tenant.time_zone)
+        self.order = {name: number for number, name in enumerate(table.names.values())}
         self.problems: list[Problem] = []
         self.accounts = self._accounts()
         self.known_groups = self._groups(what.groups)
         self.seen: dict[str, int] = {}
+        """The row of each address."""
+        self.first = 0
+        """How many problems were found before the row that is looked at."""
 
     def _accounts(self) -> dict[str, Stored]:
         """Return the accounts that the file names, by the comparison key of their address. One statement."""
@@ -154,33 +160,42 @@ class _Planning:
 
     def _step(self, row: Row) -> Step | None:
         """Return what a row does, None if something is wrong with it."""
+        self.first = len(self.problems)
         address = row.cells[ADDRESS]
         known = self.accounts.get(folded(address)) or self.accounts.get(folded(address.strip()))
-        before = len(self.problems)
-        self._check_address(row, known)
+        is_deletion = self._is_deletion(row)
         try:
-            is_deletion = DELETION.canonical(row.cells[DELETION]) == "1"
+            self._check_address(row, known, is_deletion=is_deletion)
         except Unfit as unfit:
-            self._problem(row, DELETION, _empty() if not row.cells[DELETION].strip() else unfit)
-            is_deletion = False
-        step = self._deletion(row, known) if is_deletion else self._upsert(row, known)
-        return step if len(self.problems) == before else None
+            self._problem(row, ADDRESS, unfit)
+        step = self._upsert(row, known) if not is_deletion else self._deletion(row, known) if known else None
+        found = self.problems[self.first :]
+        self.problems[self.first :] = sorted(found, key=lambda problem: self.order.get(problem.column, -1))
+        return None if found else step
 
-    def _check_address(self, row: Row, known: Stored | None) -> None:
+    def _is_deletion(self, row: Row) -> bool:
+        try:
+            self._check_cell(DELETION, row.cells[DELETION])
+            return DELETION.canonical(row.cells[DELETION]) == "1"
+        except Unfit as unfit:
+            self._problem(row, DELETION, unfit)
+        return False
+
+    def _check_address(self, row: Row, known: Stored | None, *, is_deletion: bool) -> None:
+        """Refuse an address that is missing, unfit, or in the file twice. Raises Unfit."""
+        self._check_cell(ADDRESS, row.cells[ADDRESS])
         address = row.cells[ADDRESS].strip()
-        if not address:
-            self._problem(row, ADDRESS, _empty())
-            return
+        if known is None and is_deletion:
+            advice = say("There is no account with this address, so it cannot be deleted. Take the row away.")
+            raise Unfit("unknownAddress", advice)
+        if known is None and not _ADDRESS.fullmatch(address):
+            raise Unfit("notAnAddress", say("Write an e-mail address, such as taro@example.com."))
         first = self.seen.setdefault(known.id if known else folded(address), row.number)
         if first != row.number:
             advice = say("Write each address once; row {first} has this one already.", first=first)
-            self._problem(row, ADDRESS, Unfit("repeatedAddress", advice))
+            raise Unfit("repeatedAddress", advice)
 
-    def _deletion(self, row: Row, known: Stored | None) -> Step | None:
-        if known is None:
-            advice = say("There is no account with this address, so it cannot be deleted. Take the row away.")
-            self._problem(row, ADDRESS, Unfit("unknownAddress", advice))
-            return None
+    def _deletion(self, row: Row, known: Stored) -> Step:
         document = template.stored(known.template)
         cells = shown(document, groups_of(known).values(), self.zone)
         del cells[DELETION]
@@ -198,7 +213,7 @@ class _Planning:
             if column in (ADDRESS, DELETION) or (known and cell == cells[column]):
                 continue
             try:
-                self._check_cell(column, cell, is_known=known is not None)
+                self._check_cell(column, cell)
                 if column is GROUPS:
                     wanted = self._resolved(cell, own)
                     text = joined_names(wanted.values())
@@ -223,10 +238,10 @@ class _Planning:
             step.made = self._made(row, lambda: self.users.draft_patch(self.by, _patch(operations)))
         return step
 
-    def _check_cell(self, column: Column, cell: str, *, is_known: bool) -> None:
+    def _check_cell(self, column: Column, cell: str) -> None:
         """Refuse a cell that must not be empty, or holds what no text may hold. Raises Unfit."""
         if not cell.strip() and column.is_required(self.by.tenant.policies):
-            raise _empty()
+            raise Unfit("empty", say("Fill in this cell."))
         try:
             check_text(cell, self.table.names[column])
         except ScimError as error:
@@ -255,11 +270,6 @@ class _Planning:
     def _creation(self, row: Row, document: Document, after: dict[Column, str], groups: Mapping[str, str]) -> Step:
         address = row.cells[ADDRESS].strip()
         step = Step(row, CREATE, new_id(), address, after={ADDRESS: address} | after, joins=groups)
-        local, at, domain = address.rpartition("@")
-        if not (local and at and domain) or any(char.isspace() for char in address):
-            advice = say("Write an e-mail address, such as taro@example.com.")
-            self._problem(row, ADDRESS, Unfit("notAnAddress", advice))
-            return step
         urns = [name for name in document if name.startswith("urn:")]
         body = {
             "schemas": [self.users.resource_type.schema.id, *urns],
@@ -273,10 +283,9 @@ class _Planning:
 
     def _made(self, row: Row, make: Callable[[], New | Patch]) -> New | Patch | None:
         """Return what is written of a row's account, None if the schema refuses it or the row is wrong anyway."""
-        if any(problem.row == row.number for problem in self.problems[-len(COLUMNS) :]):
-            return None
-        with _refusing(row, self.problems):
-            return make()
+        if len(self.problems) == self.first:
+            with _refusing(row, self.problems):
+                return make()
         return None
 
 
@@ -353,10 +362,6 @@ def _refusing(row: Row, problems: list[Problem]) -> Iterator[None]:
 
 def _refusal(row: Row, error: ScimError) -> Problem:
     return Problem(row.number, "", _CLASSES.get(error.status, "refused"), error.detail)
-
-
-def _empty() -> Unfit:
-    return Unfit("empty", say("Fill in this cell."))
 
 
 def _patch(operations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

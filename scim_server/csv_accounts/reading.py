@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,8 @@ from scim_server.protocol.wording import say
 UTF_8, CP932 = "utf-8", "cp932"
 BOM = b"\xef\xbb\xbf"
 _BY_NAME = {folded(name): column for column in COLUMNS for name in (column.ja, column.en)}
+_UNUSED = re.compile("[\x80\uf8f0-\uf8f3]")
+"""What Python makes of the bytes 80, A0, FD, FE and FF in CP932."""
 _Numbered = tuple[int, list[str]]
 
 # A value may have as many characters as the file; Python's own limit is 131,072 for all readers of a process.
@@ -78,7 +81,7 @@ def _decoded(content: bytes, encoding: str | None) -> str:
     failed: list[UnicodeDecodeError] = []
     for name in [UTF_8] if is_marked else [encoding] if encoding else [UTF_8, CP932]:
         try:
-            return bare.decode(name)
+            return _strictly(bare, name)
         except UnicodeDecodeError as error:
             failed.append(error)
     # What was read furthest is what the file was meant to be.
@@ -92,6 +95,15 @@ def _decoded(content: bytes, encoding: str | None) -> str:
         encoding=furthest.encoding.upper(),
     )
     raise Refused([Problem(row, "", "undecodable", advice)])
+
+
+def _strictly(content: bytes, encoding: str) -> str:
+    """Decode bytes. Raises UnicodeDecodeError also where Python's CP932 gives unused bytes a meaning of its own."""
+    text = content.decode(encoding)
+    if encoding == CP932 and (unused := _UNUSED.search(text)):
+        start = len(text[: unused.start()].encode(encoding))
+        raise UnicodeDecodeError(encoding, content, start, start + 1, "unused")
+    return text
 
 
 def _records(text: str) -> Iterator[_Numbered]:
