@@ -8,7 +8,8 @@ from zoneinfo import ZoneInfo
 from scim_server.csv_accounts.cells import day_of, first_second, last_second, read_code, read_day
 from scim_server.protocol.text import folded
 from scim_server.protocol.wording import Text, say
-from scim_server.resources.users import ACCOUNT, ENTERPRISE
+from scim_server.resources.accounts import ACCOUNT
+from scim_server.resources.users import ENTERPRISE
 
 Document = dict[str, Any]
 

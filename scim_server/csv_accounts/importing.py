@@ -5,7 +5,6 @@ the functions that SCIM uses, or none.
 """
 
 import copy
-import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -22,9 +21,9 @@ from scim_server.protocol.errors import ScimError
 from scim_server.protocol.operations import PATCH_OP
 from scim_server.protocol.text import check_text, folded
 from scim_server.protocol.wording import say
+from scim_server.resources.accounts import ACCOUNT, ends_before_it_begins, is_address
 from scim_server.resources.base import Resources, new_id
 from scim_server.resources.groups import MEMBERS
-from scim_server.resources.users import ACCOUNT
 from scim_server.resources.values import New, Patch
 from scim_server.storage import documents
 from scim_server.storage.documents import Stored
@@ -32,7 +31,6 @@ from scim_server.tokens import Principal
 
 CREATE, EDIT, DELETE, UNTOUCHED = "create", "edit", "delete", "untouched"
 ACTIONS = (CREATE, EDIT, DELETE, UNTOUCHED)
-_ADDRESS = re.compile(r"[^\s@]+@[^\s@]+")
 _CLASSES = {403: "forbidden", 409: "taken"}
 _Groups = Mapping[str, Mapping[str, str]]
 """The names of groups by their ids, by the comparison key of the name."""
@@ -188,7 +186,7 @@ class _Planning:
         if known is None and is_deletion:
             advice = say("There is no account with this address, so it cannot be deleted. Take the row away.")
             raise Unfit("unknownAddress", advice)
-        if known is None and not _ADDRESS.fullmatch(address):
+        if known is None and not is_address(address):
             raise Unfit("notAnAddress", say("Write an e-mail address, such as taro@example.com."))
         first = self.seen.setdefault(known.id if known else folded(address), row.number)
         if first != row.number:
@@ -199,6 +197,8 @@ class _Planning:
         document = template.stored(known.template)
         cells = shown(document, groups_of(known).values(), self.zone)
         del cells[DELETION]
+        with _refusing(row, self.problems):
+            self.users.check(self.by, document, None)
         return Step(row, DELETE, known.id, document["userName"], before=cells)
 
     def _upsert(self, row: Row, known: Stored | None) -> Step | None:
@@ -234,9 +234,12 @@ class _Planning:
         step = Step(row, EDIT, known.id, old["userName"], {column: cells[column] for column in after}, after)
         step.joins, step.leaves = wanted.keys() - own.keys(), own.keys() - wanted.keys()
         if old != new:
-            operations = list(_operations("", old, new))
-            step.made = self._made(row, lambda: self.users.draft_patch(self.by, _patch(operations)))
+            step.made = self._made(row, lambda: self._edit(old, new))
         return step
+
+    def _edit(self, old: Document, new: Document) -> Patch:
+        self.users.check(self.by, old, new)
+        return self.users.draft_patch(self.by, _patch(list(_operations("", old, new))))
 
     def _check_cell(self, column: Column, cell: str) -> None:
         """Refuse a cell that must not be empty, or holds what no text may hold. Raises Unfit."""
@@ -262,8 +265,7 @@ class _Planning:
         return {id: found[id] for id in sorted(found, key=self.group_order.__getitem__)}
 
     def _check_order(self, row: Row, old: Document, new: Document) -> None:
-        first, last = (new.get(ACCOUNT, {}).get(name) for name in ("validFrom", "validUntil"))
-        if first and last and old.get(ACCOUNT) != new.get(ACCOUNT) and last[:19] < first[:19]:
+        if old.get(ACCOUNT) != new.get(ACCOUNT) and ends_before_it_begins(new):
             advice = say("Write a day that is not before the one on which the account becomes valid.")
             self._problem(row, VALID_UNTIL, Unfit("wrongOrder", advice))
 
@@ -271,14 +273,8 @@ class _Planning:
         address = row.cells[ADDRESS].strip()
         step = Step(row, CREATE, new_id(), address, after={ADDRESS: address} | after, joins=groups)
         urns = [name for name in document if name.startswith("urn:")]
-        body = {
-            "schemas": [self.users.resource_type.schema.id, *urns],
-            "userName": address,
-            "emails": [{"value": address, "type": "work", "primary": True}],
-        }
-        step.made = self._made(
-            row, lambda: self.users.new(self.by, self.users.draft(self.by, body | document), step.id)
-        )
+        body = {"schemas": [self.users.resource_type.schema.id, *urns], "userName": address} | document
+        step.made = self._made(row, lambda: self.users.new(self.by, self.users.draft(self.by, body), step.id))
         return step
 
     def _made(self, row: Row, make: Callable[[], New | Patch]) -> New | Patch | None:
@@ -320,17 +316,9 @@ class _Writing:
 
     def _insert(self, steps: Sequence[Step]) -> None:
         created = [step.made for step in steps if isinstance(step.made, New)]
-        try:
-            with self.users.shared.database.savepoint():
-                for step, refusal in zip(steps, self.users.insert(self.by, created), strict=True):
-                    if refusal:
-                        self.problems.append(_refusal(step.row, refusal))
-        except ScimError:
-            # Which of them it is about is told by each alone.
-            for step in steps:
-                with _refusing(step.row, self.problems):
-                    assert isinstance(step.made, New)
-                    self.users.insert_one(self.by, step.made)
+        for step, refusal in zip(steps, self.users.insert(self.by, created), strict=True):
+            if refusal:
+                self.problems.append(_refusal(step.row, refusal))
         self.progress(len(steps))
 
     def _move(self, steps: Sequence[Step]) -> None:
