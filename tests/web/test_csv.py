@@ -479,3 +479,17 @@ class TestDays:
         assert errors(caller.http, written({FROM: "2011/12/30", UNTIL: "2011/12/30"})) == [
             (2, FROM, "noSuchDay"), (2, UNTIL, "noSuchDay"),
         ]  # fmt: skip
+
+
+def test_the_prefix_of_a_proxy_may_be_passed_on_or_stripped(tmp_path: Path) -> None:
+    server = Server(tmp_path, {"SCIM_BASE_URL": "https://id.example.com/t/acme/scim/v2"}).initialised()
+    server.settings = server.settings.__class__(
+        **{
+            **{name: getattr(server.settings, name) for name in server.settings.__slots__},
+            "base_url": f"http://{server.settings.bind}/scim/v2",
+        }
+    )
+    headers = {"Authorization": f"Bearer {server.token('csv')}", "Connection": "close"}
+    with server.started():
+        for path in ("/t/acme/csv/template", "/csv/template", "//t/acme//csv/template/"):
+            assert httpx2.get(f"http://{server.settings.bind}{path}", headers=headers).status_code == 200, path
