@@ -13,7 +13,7 @@ _CODES = {"0": "0", "1": "1", "\uff10": "0", "\uff11": "1"}
 """As the manual prints them, 0 and 1 are full-width."""
 _DAY = re.compile(r"(\d{4})/(\d{1,2})/(\d{1,2})", re.ASCII)
 _FULL_WIDTH = re.compile("[\uff10-\uff19\uff0f]")
-_NAME = re.compile(r"((?:\\[\\;]|[^;])*)(?:;|$)", re.DOTALL)
+_NAME = re.compile(r"((?:\\[\\;]|[^;])*)(?:;|\Z)", re.DOTALL)
 
 
 def neutralised(text: str) -> str:

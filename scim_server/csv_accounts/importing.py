@@ -18,8 +18,10 @@ from scim_server.csv_accounts.problems import Problem, Refused, Unfit
 from scim_server.csv_accounts.reading import Row, Table
 from scim_server.protocol import template
 from scim_server.protocol.errors import ScimError
+from scim_server.protocol.limits import RESOURCE_BYTES
 from scim_server.protocol.operations import PATCH_OP
 from scim_server.protocol.text import check_text, folded
+from scim_server.protocol.types import read_string
 from scim_server.protocol.wording import say
 from scim_server.resources.accounts import ACCOUNT, ends_before_it_begins, is_address
 from scim_server.resources.base import Resources, new_id
@@ -120,7 +122,7 @@ class _Planning:
         self.table = table
         self.zone = ZoneInfo(by.tenant.time_zone)
         self.order = {name: number for number, name in enumerate(table.names.values())}
-        self.problems: list[Problem] = []
+        self.problems = list(table.problems)
         self.accounts = self._accounts()
         self.known_groups = self._groups(what.groups)
         self.seen: dict[str, int] = {}
@@ -131,14 +133,14 @@ class _Planning:
     def _accounts(self) -> dict[str, Stored]:
         """Return the accounts that the file names, by the comparison key of their address. One statement."""
         addresses = [row.cells[ADDRESS] for row in self.table.rows]
-        keys = {folded(text) for address in addresses for text in (address, address.strip()) if text}
+        keys = {_key(text) for address in addresses for text in (address, address.strip())}
         scope, parts = self.users.scope(self.by), account_parts(self.users)
         return dict(documents.having(self.users.shared.database, scope, "user_name", keys, parts))
 
     def _groups(self, groups: Resources) -> _Groups:
         """Return the groups that the file names. One statement."""
         names = {name for row in self.table.rows for name in split_names(row.cells[GROUPS])}
-        keys = {folded(text) for name in names for text in (name, name.strip())}
+        keys = {_key(text) for name in names for text in (name, name.strip())}
         found: dict[str, dict[str, str]] = {}
         self.group_order: dict[str, int] = {}
         for key, stored in documents.having(groups.shared.database, groups.scope(self.by), "display_name", keys):
@@ -160,7 +162,7 @@ class _Planning:
         """Return what a row does, None if something is wrong with it."""
         self.first = len(self.problems)
         address = row.cells[ADDRESS]
-        known = self.accounts.get(folded(address)) or self.accounts.get(folded(address.strip()))
+        known = self.accounts.get(_key(address)) or self.accounts.get(_key(address.strip()))
         is_deletion = self._is_deletion(row)
         try:
             self._check_address(row, known, is_deletion=is_deletion)
@@ -215,7 +217,7 @@ class _Planning:
             try:
                 self._check_cell(column, cell)
                 if column is GROUPS:
-                    wanted = self._resolved(cell, own)
+                    wanted = self._resolved(cell)
                     text = joined_names(wanted.values())
                 else:
                     text = column.canonical(cell) if cell.strip() else ""
@@ -245,16 +247,21 @@ class _Planning:
         """Refuse a cell that must not be empty, or holds what no text may hold. Raises Unfit."""
         if not cell.strip() and column.is_required(self.by.tenant.policies):
             raise Unfit("empty", say("Fill in this cell."))
+        name = self.table.names[column]
         try:
-            check_text(cell, self.table.names[column])
+            check_text(cell, name)
+            read_string(cell)
         except ScimError as error:
             raise Unfit("forbiddenCharacter", error.detail) from None
+        except ValueError as problem:
+            advice = say("{problems}.", problems=say("{path} {phrase}", path=name, phrase=problem.args[0]))
+            raise Unfit("forbiddenCharacter", advice) from None
 
-    def _resolved(self, cell: str, own: Mapping[str, str]) -> dict[str, str]:
+    def _resolved(self, cell: str) -> dict[str, str]:
         """Return the groups that a cell names, in the order of creation. Raises Unfit."""
         found: dict[str, str] = {}
         for number, name in enumerate(split_names(cell), 1):
-            named = self.known_groups.get(folded(name)) or self.known_groups.get(folded(name.strip()), {})
+            named = self.known_groups.get(_key(name)) or self.known_groups.get(_key(name.strip()), {})
             if not named:
                 advice = say("Write the names of registered groups; name {number} is none.", number=number)
                 raise Unfit("unknownGroup", advice)
@@ -274,8 +281,17 @@ class _Planning:
         step = Step(row, CREATE, new_id(), address, after={ADDRESS: address} | after, joins=groups)
         urns = [name for name in document if name.startswith("urn:")]
         body = {"schemas": [self.users.resource_type.schema.id, *urns], "userName": address} | document
-        step.made = self._made(row, lambda: self.users.new(self.by, self.users.draft(self.by, body), step.id))
+        step.made = self._made(row, lambda: self._new(body, step.id))
         return step
+
+    def _new(self, body: Document, id: str) -> New:
+        made = self.users.new(self.by, self.users.draft(self.by, body), id)
+        if len(made.content.template) > RESOURCE_BYTES:
+            detail = say(
+                "The {kind} would be larger than the limit ({most} bytes).", kind=self.users.name, most=RESOURCE_BYTES
+            )
+            raise ScimError(413, detail)
+        return made
 
     def _made(self, row: Row, make: Callable[[], New | Patch]) -> New | Patch | None:
         """Return what is written of a row's account, None if the schema refuses it or the row is wrong anyway."""
@@ -350,6 +366,14 @@ def _refusing(row: Row, problems: list[Problem]) -> Iterator[None]:
 
 def _refusal(row: Row, error: ScimError) -> Problem:
     return Problem(row.number, "", _CLASSES.get(error.status, "refused"), error.detail)
+
+
+def _key(text: str) -> str:
+    """Return the comparison key of a text, none for one that no resource has: folding that could take long."""
+    try:
+        return folded(read_string(text))
+    except ValueError:
+        return ""
 
 
 def _patch(operations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

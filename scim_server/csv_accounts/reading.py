@@ -17,6 +17,8 @@ from scim_server.protocol.wording import say
 UTF_8, CP932 = "utf-8", "cp932"
 BOM = b"\xef\xbb\xbf"
 _BY_NAME = {folded(name): column for column in COLUMNS for name in (column.ja, column.en)}
+_LONGEST_NAME, _MOST_COLUMNS = 100, 100
+"""Characters of a header, and columns, that are looked at; what is more is wrong anyway."""
 _UNUSED = re.compile("[\x80\uf8f0-\uf8f3]")
 """What Python makes of the bytes 80, A0, FD, FE and FF in CP932."""
 _Numbered = tuple[int, list[str]]
@@ -39,40 +41,44 @@ class Table:
 
     names: dict[Column, str]
     rows: list[Row]
+    problems: list[Problem]
+    """The errors of rows that cannot be read."""
 
 
 def read(content: bytes, encoding: str | None = None) -> Table:
     """Return the rows of a file in an encoding, or in UTF-8 or else CP932.
 
-    Raises Refused with every error that keeps rows from being read, 413 for too many rows.
+    Raises Refused when it cannot be told what the cells of rows mean, 413 for too many rows.
     """
-    records = list(_records(_decoded(content, encoding)))
-    if not records:
-        raise Refused([Problem(1, "", "empty", say("Write the header into the first row."))])
-    (_, header), *rows = records
+    records = _records(_decoded(content, encoding))
+    _, header = next(records, (1, []))
     columns = _columns(header)
-    rows = [row for row in rows if any(cell.strip() for cell in row[1])]
-    if len(rows) > CSV_ROWS:
+    names = {column: name.strip() for column, name in zip(columns, header, strict=True)}
+    rows: list[Row] = []
+    problems: list[Problem] = []
+    count = 0
+    for number, cells in records:
+        if not any(cell.strip() for cell in cells):
+            continue
+        count += 1
+        if count > CSV_ROWS:
+            # The rest is counted only: it need not fit into memory.
+            continue
+        if len(cells) == len(columns):
+            rows.append(Row(number, dict(zip(columns, map(restored, cells), strict=True))))
+        else:
+            advice = say(
+                "Write {wanted} cells, as in the header; there are {found}.", wanted=len(columns), found=len(cells)
+            )
+            problems.append(Problem(number, "", "cells", advice))
+    if count > CSV_ROWS:
         detail = say(
             "The file has {count} rows; at most {most} accounts can be imported at once. Split the file.",
-            count=len(rows),
+            count=count,
             most=CSV_ROWS,
         )
         raise ScimError(413, detail)
-    problems = [
-        Problem(
-            number,
-            "",
-            "cells",
-            say("Write {wanted} cells, as in the header; there are {found}.", wanted=len(header), found=len(cells)),
-        )
-        for number, cells in rows
-        if len(cells) != len(header)
-    ]
-    if problems:
-        raise Refused(problems)
-    names = {column: name.strip() for column, name in zip(columns, header, strict=True)}
-    return Table(names, [Row(number, dict(zip(columns, map(restored, row), strict=True))) for number, row in rows])
+    return Table(names, rows, problems)
 
 
 def _decoded(content: bytes, encoding: str | None) -> str:
@@ -120,21 +126,17 @@ def _records(text: str) -> Iterator[_Numbered]:
 
 def _columns(header: Sequence[str]) -> list[Column]:
     """Return the column of each cell of the header. Raises Refused for unknown, missing and repeated ones."""
-    found = [_BY_NAME.get(folded(name.strip())) for name in header]
+    keys = [folded(name.strip()) if len(name) <= _LONGEST_NAME else "" for name in header[:_MOST_COLUMNS]]
+    found = [_BY_NAME.get(key) for key in keys]
     problems: list[Problem] = []
     for index, column in enumerate(found):
         if column is None:
             advice = say("Take this column away, or name it as the template does.")
             problems.append(Problem(1, letters(index), "unknownColumn", advice))
         elif column in found[:index]:
-            problems.append(
-                Problem(
-                    1, letters(index), "repeatedColumn", say("Take this column away; it stands in the file already.")
-                )
-            )
-    is_english = any(
-        column and folded(name.strip()) == folded(column.en) for column, name in zip(found, header, strict=True)
-    )
+            advice = say("Take this column away; it stands in the file already.")
+            problems.append(Problem(1, letters(index), "repeatedColumn", advice))
+    is_english = any(column and key == folded(column.en) for column, key in zip(found, keys, strict=True))
     advice = say("Add this column; if it is optional, its cells may be empty.")
     missing = [column.name("en" if is_english else "ja") for column in COLUMNS if column not in found]
     problems += [Problem(1, name, "missingColumn", advice) for name in missing]

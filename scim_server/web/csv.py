@@ -22,6 +22,7 @@ from scim_server.web.replies import respond
 
 _LIMIT = say("the limit of a CSV file")
 _CHARSETS = {UTF_8: "utf-8", CP932: "windows-31j"}
+_FORM_PARTS = 10
 _FORM_BYTES = 64 * 1024
 """What a form may have around its file."""
 
@@ -86,7 +87,7 @@ def _read_file() -> bytes:
     if request.mimetype != "multipart/form-data":
         raise ScimError(415, say("The body must be text/csv, or multipart/form-data with a file."))
     body = read_bytes(CSV_BYTES + _FORM_BYTES, _LIMIT)
-    parsed = FormDataParser(silent=True).parse(
+    parsed = FormDataParser(silent=True, max_form_parts=_FORM_PARTS).parse(
         io.BytesIO(body), request.mimetype, len(body), dict(request.mimetype_params)
     )
     files = [file for _, file in parsed[2].items(multi=True)]

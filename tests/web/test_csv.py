@@ -10,6 +10,7 @@ import httpx2
 import pytest
 
 from scim_server import tenants
+from scim_server.app import create_app
 from scim_server.storage.database import Database
 from tests.conftest import Caller
 from tests.scim import ACCOUNT_USER, ENTERPRISE, USER, assert_scim_error, create, create_group, create_user
@@ -259,10 +260,11 @@ class TestErrors:
         assert errors(http, f"{header}\r\n".encode()) == [
             (1, "A", "unknownColumn"), (1, "C", "repeatedColumn"), (1, "Email address", "missingColumn"), (1, "Delete flag", "missingColumn"),
         ]  # fmt: skip
-        assert errors(http, b"") == [(1, None, "empty")]
+        assert [error for _, _, error in errors(http, b"")] == ["missingColumn"] * 12
 
     def test_rows_and_quotes_that_are_wrong(self, http: httpx2.Client) -> None:
-        assert errors(http, f"{JA}\r\na,b\r\n".encode()) == [(2, None, "cells")]
+        content = f"{JA}\r\na,b\r\n".encode() + written({FROM: "x"}).partition(b"\r\n")[2]
+        assert errors(http, content) == [(2, None, "cells"), (3, GROUPS, "unknownGroup"), (3, FROM, "notADate")]
         assert errors(http, f'{JA}\r\n"a\nb"\r\n"a"b\r\n'.encode()) == [(3, None, "quotes")]
         assert errors(http, f'{JA}\r\n"a'.encode()) == [(2, None, "quotes")]
 
@@ -296,9 +298,23 @@ class TestErrors:
         assert actions(caller.http, export(caller.http)) == ["untouched"]
 
     def test_what_the_schema_refuses_is_an_error_of_its_row(self, http: httpx2.Client, sales: dict[str, Any]) -> None:
-        assert errors(http, written({NAME: "a" + "\u0301" * 31})) == [(2, None, "refused")]
+        large = written({NAME: "a" * 1_100_000})
+        assert errors(http, large) == [(2, None, "refused")]
         done(http, written({}))
-        assert errors(http, written({NAME: "a" + "\u0301" * 31})) == [(2, None, "refused")]
+        assert errors(http, large) == [(2, None, "refused")]
+
+    def test_what_would_keep_the_server_busy_is_refused_quickly(
+        self, http: httpx2.Client, sales: dict[str, Any]
+    ) -> None:
+        stacked = "a" + "\u0300\u0316" * 100_000
+        for column in (ADDRESS, NAME, GROUPS):
+            assert errors(http, written({column: stacked})) == [(2, column, "forbiddenCharacter")]
+        assert errors(http, stacked.encode())[0] == (1, "A", "unknownColumn")
+        assert len(errors(http, b"," * 4_000_000)) == 112
+        assert errors(http, f"{JA}\r\n{',' * 4_000_000}x".encode()) == [(2, None, "cells")]
+        detail = assert_scim_error(upload(http, f"{JA}\r\n".encode() + b"\n" * 1_000_000 + b"a\n" * 1_000_000), 413)
+        assert "1000000" in detail
+        assert errors(http, written({GROUPS: ";".join(map(str, range(500_000)))})) == [(2, GROUPS, "unknownGroup")]
 
     def test_the_server_log_holds_nothing_of_a_file(self, server: Server, http: httpx2.Client) -> None:
         upload(http, written({NAME: "unloggable", FROM: "x"}))
@@ -483,13 +499,9 @@ class TestDays:
 
 def test_the_prefix_of_a_proxy_may_be_passed_on_or_stripped(tmp_path: Path) -> None:
     server = Server(tmp_path, {"SCIM_BASE_URL": "https://id.example.com/t/acme/scim/v2"}).initialised()
-    server.settings = server.settings.__class__(
-        **{
-            **{name: getattr(server.settings, name) for name in server.settings.__slots__},
-            "base_url": f"http://{server.settings.bind}/scim/v2",
-        }
-    )
-    headers = {"Authorization": f"Bearer {server.token('csv')}", "Connection": "close"}
-    with server.started():
-        for path in ("/t/acme/csv/template", "/csv/template", "//t/acme//csv/template/"):
-            assert httpx2.get(f"http://{server.settings.bind}{path}", headers=headers).status_code == 200, path
+    client = create_app(server.settings).test_client()
+    headers = {"Authorization": f"Bearer {server.token('csv')}"}
+    for path in ("/t/acme/csv/template", "/csv/template", "/t/acme//csv//template/"):
+        assert client.get(path, headers=headers).status_code == 200, path
+    for path in ("/scim/v2/csv/template", "/t/other/csv/template", "/CSV/template"):
+        assert client.get(path, headers=headers).status_code == 404, path
