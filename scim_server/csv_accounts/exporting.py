@@ -2,6 +2,8 @@
 
 import csv
 import io
+import json
+from array import array
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from zoneinfo import ZoneInfo
 
@@ -19,25 +21,31 @@ from scim_server.resources.base import Resources
 from scim_server.resources.body import Body, Text, gathered
 from scim_server.resources.groups import MEMBERS
 from scim_server.storage import documents, pages
-from scim_server.storage.pages import Branch, Order, Position
+from scim_server.storage.pages import Order, Position
 from scim_server.storage.parts import Holders, entries
+from scim_server.storage.sources import Condition
 from scim_server.tokens import Principal
 
 ENCODINGS = (UTF_8, CP932)
-_FEW = 10 * MAX_RESULTS
-"""Accounts up to which an index may be asked anew for each page."""
 
 
 class Export:
     """The accounts of the caller's tenant that fit a filter, as they are when their page is read."""
 
     def __init__(self, users: Resources, by: Principal, filter: str | None = None) -> None:
-        """Read the filter. Raises invalidFilter."""
+        """Read the filter and find the accounts that fit it. Raises invalidFilter."""
         self.users = users
         self.by = by
-        (branch,) = listing.branches([users], by, Query(filter=filter))
-        self.total = pages.total(users.shared.database, [branch])
-        self.branch = Branch(branch.scope, branch.condition, None, branch.is_led and self.total <= _FEW)
+        (self.branch,) = listing.branches([users], by, Query(filter=filter))
+        database = users.shared.database
+        self.found: array[int] | None = None
+        """Keys, of 8 bytes each: to look for a page at a time would take longer the more there are."""
+        if filter is None:
+            self.total = pages.total(database, [self.branch])
+        else:
+            every = pages.page([self.branch], Order(), None, 0, -1)
+            self.found = array("q", (key for key, _ in database.each(every.sql, every.parameters)))
+            self.total = len(self.found)
 
     def pieces(self, language: str, encoding: str) -> Iterator[tuple[int, bytes]]:
         """Yield the file piece by piece, each with the number of its accounts. Raises what `encoded` raises."""
@@ -58,15 +66,25 @@ class Export:
         return gathered([Text(b"", lambda: (piece for _, piece in self.pieces(language, encoding)))])
 
     def _pages(self) -> Iterator[list[documents.Stored]]:
-        database, scope, parts = self.users.shared.database, self.branch.scope, account_parts(self.users)
+        if self.found is not None:
+            for start in range(0, len(self.found), MAX_RESULTS):
+                keys = json.dumps(self.found[start : start + MAX_RESULTS].tolist())
+                yield [
+                    stored for _, stored in self._read(Condition("SELECT j.value, NULL FROM json_each(?) j", (keys,)))
+                ]
+            return
         position, size = None, MAX_RESULTS
         while size == MAX_RESULTS:
-            page = pages.page([self.branch], Order(), position, 0, MAX_RESULTS)
-            found = sorted(documents.on_page(database, page, scope, parts), key=lambda row: row[0])
+            found = self._read(pages.page([self.branch], Order(), position, 0, MAX_RESULTS))
             size = len(found)
             if found:
-                yield [stored for _, _, stored in found]
+                yield [stored for _, stored in found]
                 position = Position(None, found[-1][0])
+
+    def _read(self, page: Condition) -> list[tuple[int, documents.Stored]]:
+        database, scope, parts = self.users.shared.database, self.branch.scope, account_parts(self.users)
+        rows = documents.on_page(database, page, scope, parts)
+        return sorted(((key, stored) for key, _, stored in rows), key=lambda row: row[0])
 
 
 def account_parts(users: Resources) -> tuple[Holders]:

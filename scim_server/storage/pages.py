@@ -59,7 +59,7 @@ def total(database: Database, branches: list[Branch]) -> int:
 def _count(branch: Branch) -> Condition:
     if branch.condition is None:
         return Condition("SELECT coalesce(sum(total), 0) FROM collection WHERE scope = ?", (branch.scope,))
-    return _where(branch).within("SELECT count(*) FROM resource r ")
+    return _where(branch, scope_range(branch.scope)).within("SELECT count(*) FROM resource r ")
 
 
 def page(branches: list[Branch], order: Order, position: Position | None, offset: int, limit: int) -> Condition:
@@ -75,19 +75,18 @@ def page(branches: list[Branch], order: Order, position: Position | None, offset
 
 
 def _unsorted(branches: list[Branch], order: Order, position: Position | None, offset: int, limit: int) -> Condition:
-    rows = _rows(branches, order)
-    after, parameters = _past(order, position)
-    sql = f"SELECT key, s FROM ({rows.sql}) AS found{f' WHERE {after}' if after else ''} ORDER BY"
+    rows = _rows(branches, order, position)
+    sql = f"SELECT key, s FROM ({rows.sql}) AS found ORDER BY"
     # Ordering by an expression keeps the planner from walking the primary key past every row.
     is_led = any(branch.is_led for branch in branches)
     direction = "DESC" if order.backwards else "ASC"
     sql += f" {'+' if is_led else ''}key {direction} LIMIT ? OFFSET ?"
-    return Condition(sql, (*rows.parameters, *parameters, limit, offset))
+    return Condition(sql, (*rows.parameters, limit, offset))
 
 
-def _past(order: Order, position: Position | None) -> tuple[str, Parameters]:
+def _past(order: Order, position: Position) -> tuple[str, Parameters]:
     """Return the condition that a key comes after the position in the direction of the walk."""
-    return (f"key {'<' if order.backwards else '>'} ?", (position.key,)) if position else ("", ())
+    return f"key {'<' if order.backwards else '>'} ?", (position.key,)
 
 
 def _with_key(branches: list[Branch], order: Order, position: Position | None) -> Condition | None:
@@ -130,11 +129,14 @@ def _keyed(branches: list[Branch], order: Order) -> Condition:
     return rows.within("WITH found (key, s, p) AS MATERIALIZED (", ") SELECT key, s FROM found")
 
 
-def _rows(branches: list[Branch], order: Order) -> Condition:
-    """Return a query for key, sort key and its indexed beginning of all rows of the branches."""
+def _rows(branches: list[Branch], order: Order, after: Position | None = None) -> Condition:
+    """Return a query for key, sort key and its indexed beginning of all rows of the branches.
+
+    Those whose keys come ``after`` a position in the direction of the walk are enough.
+    """
     queries = []
     for branch in branches:
-        where = _where(branch, by_scope=order.is_sorted)
+        where = _where(branch, _span(branch, order, after), by_scope=order.is_sorted)
         sort = branch.sort.expression if branch.sort else Condition("NULL")
         start = sort.within("substr(", f", 1, {INDEXED_LENGTH})") if _is_indexed(branches) else sort
         sql = f"SELECT r.key AS key, {sort.sql} AS s, {start.sql} AS p FROM resource r {where.sql}"
@@ -148,14 +150,25 @@ def _is_indexed(branches: list[Branch]) -> bool:
     return all(branch.sort and branch.sort.indexed for branch in branches)
 
 
-def _where(branch: Branch, by_scope: bool = False) -> Condition:
+def _span(branch: Branch, order: Order, after: Position | None) -> tuple[int, int]:
+    """Return the first key, and the one after the last, that can come after a position.
+
+    As a bound of its own beside those of the scope, the position would not be where SQLite begins to read.
+    """
+    first, end = scope_range(branch.scope)
+    if after is None:
+        return first, end
+    return (first, min(end, after.key)) if order.backwards else (max(first, after.key + 1), end)
+
+
+def _where(branch: Branch, span: tuple[int, int], by_scope: bool = False) -> Condition:
     if branch.condition is None and not by_scope:
-        return Condition("WHERE r.key >= ? AND r.key < ?", scope_range(branch.scope))
+        return Condition("WHERE r.key >= ? AND r.key < ?", span)
     if branch.condition is None:
         return Condition("WHERE r.scope = ?", (branch.scope,))
     # The range bounds the search without being an index that competes with the condition's own.
     sql = f"WHERE r.key >= ? AND r.key < ? AND ({branch.condition.sql})"
-    return Condition(sql, (*scope_range(branch.scope), *branch.condition.parameters))
+    return Condition(sql, (*span, *branch.condition.parameters))
 
 
 def in_order(rows: list[tuple[int, str | None]], order: Order) -> list[tuple[int, str | None]]:

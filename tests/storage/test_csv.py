@@ -12,7 +12,7 @@ from scim_server.csv_accounts.problems import Refused
 from scim_server.csv_accounts.reading import read
 from scim_server.storage import documents
 from tests.storage.conftest import House
-from tests.storage.plans import assert_uses_indexes
+from tests.storage.plans import assert_uses_indexes, steps
 from tests.web.test_csv import ADDRESS, FLAG, NAME, TYPE, written
 
 Record = Callable[[Callable[[], Any]], list[tuple[str, Any]]]
@@ -123,7 +123,18 @@ def test_what_is_refused_at_the_last_moment_undoes_everything(
 
 def test_progress_is_told_of_every_row(house: House, sales: str) -> None:
     run(house, *people(2))
-    steps: list[int] = []
+    told: list[int] = []
     content = written(*people(1), {ADDRESS: "u1@example.com", NAME: "x"}, {ADDRESS: "n@example.com"})
-    Import(house.resources).run(house.by, read(content), is_dry=True, progress=steps.append)
-    assert sum(steps) == 3
+    Import(house.resources).run(house.by, read(content), is_dry=True, progress=told.append)
+    assert sum(told) == 3
+
+
+def test_a_page_costs_the_same_wherever_it_stands(house: House, sales: str) -> None:
+    for start in range(0, 3_000, 300):
+        run(house, *[{ADDRESS: f"u{n}@example.com"} for n in range(start, start + 300)])
+    users = house.resources["User"]
+    for filter in (None, 'userName co "example"', 'not (displayName eq "x")'):
+        pieces = Export(users, house.by, filter).pieces("ja", "utf-8")
+        next(pieces)
+        costs = [steps(house.database, lambda pieces=pieces: next(pieces)) for _ in range(3)]
+        assert costs[2] < costs[0] * 1.1, (filter, costs)

@@ -138,7 +138,7 @@ def crowd(tmp_path_factory: pytest.TempPathFactory, registry: Registry) -> Itera
 def page_steps(house: House, query: Query) -> list[str]:
     """Return the plan of the statement that finds a page's resources, without what each resource then shows."""
     users = house.resources["User"]
-    branches = listing._branches([users], house.by, query)
+    branches = listing.branches([users], house.by, query)
     order = Order(query.sort_by is not None, query.descending)
     position = Position("u5", branches[0].scope << 34 | 5) if query.cursor else None
     found = page(branches, order, position, query.start_index - 1, query.count)
