@@ -13,7 +13,7 @@ _CODES = {"0": "0", "1": "1", "\uff10": "0", "\uff11": "1"}
 """As the manual prints them, 0 and 1 are full-width."""
 _DAY = re.compile(r"(\d{4})/(\d{1,2})/(\d{1,2})", re.ASCII)
 _FULL_WIDTH = re.compile("[\uff10-\uff19\uff0f]")
-_NAME = re.compile(r"((?:\\[\\;]|[^;])*)(?:;|\Z)", re.DOTALL)
+_NAME = re.compile(r"(?:\\[\\;]|[^;])+")
 
 
 def neutralised(text: str) -> str:
@@ -97,5 +97,4 @@ def joined_names(names: Iterable[str]) -> str:
 
 def split_names(cell: str) -> list[str]:
     """Return the names in a cell; a backslash before anything but ``;`` and a backslash means itself."""
-    pieces = (re.sub(r"\\([\\;])", r"\1", match[1]) for match in _NAME.finditer(cell))
-    return [piece for piece in pieces if piece.strip()]
+    return [re.sub(r"\\([\\;])", r"\1", piece) for piece in _NAME.findall(cell) if not piece.isspace()]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from scim_server.csv_accounts.cells import joined_names, split_names
+from scim_server.csv_accounts.cells import joined_names
 from scim_server.csv_accounts.columns import ADDRESS, COLUMNS, DELETION, GROUPS, VALID_UNTIL, Column, Document
 from scim_server.csv_accounts.exporting import account_parts, groups_of, shown
 from scim_server.csv_accounts.problems import Problem, Refused, Unfit
@@ -29,13 +29,13 @@ from scim_server.resources.groups import MEMBERS
 from scim_server.resources.values import New, Patch
 from scim_server.storage import documents
 from scim_server.storage.documents import Stored
-from scim_server.tokens import Principal
+from scim_server.tokens import Principal, scope_prefix
 
 CREATE, EDIT, DELETE, UNTOUCHED = "create", "edit", "delete", "untouched"
 ACTIONS = (CREATE, EDIT, DELETE, UNTOUCHED)
 _CLASSES = {403: "forbidden", 409: "taken"}
 _Groups = Mapping[str, Mapping[str, str]]
-"""The names of groups by their ids, by the comparison key of the name."""
+"""For each name that is written in a file, the groups that have it: their names by their ids."""
 
 
 @dataclass(slots=True)
@@ -124,7 +124,8 @@ class _Planning:
         self.order = {name: number for number, name in enumerate(table.names.values())}
         self.problems = list(table.problems)
         self.accounts = self._accounts()
-        self.known_groups = self._groups(what.groups)
+        self.groups_named = self._groups(what.groups)
+        self.groups_scope = f"{scope_prefix(what.groups.resource_type)}:write"
         self.seen: dict[str, int] = {}
         """The row of each address."""
         self.first = 0
@@ -138,15 +139,19 @@ class _Planning:
         return dict(documents.having(self.users.shared.database, scope, "user_name", keys, parts))
 
     def _groups(self, groups: Resources) -> _Groups:
-        """Return the groups that the file names. One statement."""
-        names = {name for row in self.table.rows for name in split_names(row.cells[GROUPS])}
+        """Return the groups that the file names; letter case counts where it tells some apart. One statement."""
+        names = {name for row in self.table.rows for name in row.groups}
         keys = {_key(text) for name in names for text in (name, name.strip())}
         found: dict[str, dict[str, str]] = {}
         self.group_order: dict[str, int] = {}
         for key, stored in documents.having(groups.shared.database, groups.scope(self.by), "display_name", keys):
             self.group_order[stored.id] = stored.key
             found.setdefault(key, {})[stored.id] = template.stored(stored.template)["displayName"]
-        return found
+        named: dict[str, dict[str, str]] = {}
+        for name in names:
+            like = found.get(_key(name)) or found.get(_key(name.strip()), {})
+            named[name] = {id: shown for id, shown in like.items() if shown == name} or like
+        return named
 
     def steps(self) -> list[Step]:
         """Return what the file does. Raises Refused."""
@@ -217,7 +222,7 @@ class _Planning:
             try:
                 self._check_cell(column, cell)
                 if column is GROUPS:
-                    wanted = self._resolved(cell)
+                    wanted = self._resolved(row)
                     text = joined_names(wanted.values())
                 else:
                     text = column.canonical(cell) if cell.strip() else ""
@@ -246,7 +251,7 @@ class _Planning:
     def _check_cell(self, column: Column, cell: str) -> None:
         """Refuse a cell that must not be empty, or holds what no text may hold. Raises Unfit."""
         if not cell.strip() and column.is_required(self.by.tenant.policies):
-            raise Unfit("empty", say("Fill in this cell."))
+            raise _empty()
         name = self.table.names[column]
         try:
             check_text(cell, name)
@@ -257,11 +262,16 @@ class _Planning:
             advice = say("{problems}.", problems=say("{path} {phrase}", path=name, phrase=problem.args[0]))
             raise Unfit("forbiddenCharacter", advice) from None
 
-    def _resolved(self, cell: str) -> dict[str, str]:
-        """Return the groups that a cell names, in the order of creation. Raises Unfit."""
+    def _resolved(self, row: Row) -> dict[str, str]:
+        """Return the groups that a row names, in the order of creation. Raises Unfit."""
+        if not row.groups:
+            raise _empty()
+        if not self.by.may(self.groups_scope):
+            advice = say("To change the groups of an account needs the scope {scope}.", scope=self.groups_scope)
+            raise Unfit("forbidden", advice)
         found: dict[str, str] = {}
-        for number, name in enumerate(split_names(cell), 1):
-            named = self.known_groups.get(_key(name)) or self.known_groups.get(_key(name.strip()), {})
+        for number, name in enumerate(row.groups, 1):
+            named = self.groups_named.get(name)
             if not named:
                 advice = say("Write the names of registered groups; name {number} is none.", number=number)
                 raise Unfit("unknownGroup", advice)
@@ -366,6 +376,10 @@ def _refusing(row: Row, problems: list[Problem]) -> Iterator[None]:
 
 def _refusal(row: Row, error: ScimError) -> Problem:
     return Problem(row.number, "", _CLASSES.get(error.status, "refused"), error.detail)
+
+
+def _empty() -> Unfit:
+    return Unfit("empty", say("Fill in this cell."))
 
 
 def _key(text: str) -> str:

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from scim_server.csv_accounts.cells import restored
-from scim_server.csv_accounts.columns import COLUMNS, Column
+from scim_server.csv_accounts.cells import restored, split_names
+from scim_server.csv_accounts.columns import COLUMNS, GROUPS, Column
 from scim_server.csv_accounts.problems import Problem, Refused
 from scim_server.protocol.errors import ScimError
 from scim_server.protocol.limits import CSV_BYTES, CSV_ROWS
@@ -33,6 +33,8 @@ class Row:
 
     number: int
     cells: dict[Column, str]
+    groups: list[str]
+    """The names in the cell of groups."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,8 @@ def read(content: bytes, encoding: str | None = None) -> Table:
             # The rest is counted only: it need not fit into memory.
             continue
         if len(cells) == len(columns):
-            rows.append(Row(number, dict(zip(columns, map(restored, cells), strict=True))))
+            by_column = dict(zip(columns, map(restored, cells), strict=True))
+            rows.append(Row(number, by_column, split_names(by_column[GROUPS])))
         else:
             advice = say(
                 "Write {wanted} cells, as in the header; there are {found}.", wanted=len(columns), found=len(cells)

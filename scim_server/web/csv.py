@@ -5,6 +5,7 @@ from collections.abc import Generator, Mapping
 
 import orjson
 from flask import Blueprint, Response, request
+from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 
 from scim_server.csv_accounts.exporting import ENCODINGS, Export, template_file
@@ -21,6 +22,7 @@ from scim_server.web.negotiation import query_parameters, read_bytes
 from scim_server.web.replies import respond
 
 _LIMIT = say("the limit of a CSV file")
+_ONE_FILE = say("The form must have one file and nothing else; parameters belong to the URL.")
 _CHARSETS = {UTF_8: "utf-8", CP932: "windows-31j"}
 _FORM_PARTS = 10
 _FORM_BYTES = 64 * 1024
@@ -63,7 +65,8 @@ def blueprint(resources: Mapping[str, Resources]) -> Blueprint:
 def _chosen(known: Mapping[str, tuple[str, ...] | None]) -> dict[str, str]:
     """Return the query parameters, whose values are among those given or, with None, any.
 
-    A parameter that is not known is refused: whoever mistypes ``dryRun`` must not change accounts. Raises invalidValue.
+    What is not known, or given twice, is refused: whoever mistypes ``dryRun`` must not change accounts. Raises
+    invalidValue.
     """
     names = {name.lower(): name for name in known}
     chosen: dict[str, str] = {}
@@ -77,23 +80,31 @@ def _chosen(known: Mapping[str, tuple[str, ...] | None]) -> dict[str, str]:
                 say("{name} must be {values}.", name=name, values=together("{first} or {second}", values))
             )
         chosen[name] = value if values is None else value.lower()
+    if len(list(request.args.items(multi=True))) > len(chosen):
+        raise invalid_value(say("A parameter of the query may be given once only."))
     return chosen
 
 
 def _read_file() -> bytes:
-    """Return the file that was sent, alone or in a form. Raises 413, 415, and invalidSyntax for none or several."""
+    """Return the file that was sent, alone or in a form. Raises 413, 415, and invalidSyntax for any other form.
+
+    With a field ``dryRun`` in a form that is not looked at, the file would be applied.
+    """
     if request.mimetype == "text/csv":
         return read_bytes(CSV_BYTES, _LIMIT)
     if request.mimetype != "multipart/form-data":
         raise ScimError(415, say("The body must be text/csv, or multipart/form-data with a file."))
     body = read_bytes(CSV_BYTES + _FORM_BYTES, _LIMIT)
-    parsed = FormDataParser(silent=True, max_form_parts=_FORM_PARTS).parse(
-        io.BytesIO(body), request.mimetype, len(body), dict(request.mimetype_params)
-    )
-    files = [file for _, file in parsed[2].items(multi=True)]
     try:
-        if len(files) != 1:
-            raise invalid_syntax(say("The form must have one file."))
+        _, fields, found = FormDataParser(silent=True, max_form_parts=_FORM_PARTS).parse(
+            io.BytesIO(body), request.mimetype, len(body), dict(request.mimetype_params)
+        )
+    except RequestEntityTooLarge:
+        raise invalid_syntax(_ONE_FILE) from None
+    files = [file for _, file in found.items(multi=True)]
+    try:
+        if len(files) != 1 or fields:
+            raise invalid_syntax(_ONE_FILE)
         content: bytes = files[0].read()
     finally:
         for file in files:

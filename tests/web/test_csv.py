@@ -2,6 +2,7 @@
 
 import csv
 import io
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -288,6 +289,24 @@ class TestErrors:
             database.run(sql, (caller.tenant.number,))
         assert errors(caller.http, written({})) == [(2, MOBILE, "empty")]
 
+    def test_separators_alone_name_no_group(self, http: httpx2.Client, sales: dict[str, Any]) -> None:
+        assert errors(http, written({GROUPS: ";"})) == [(2, GROUPS, "empty")]
+        done(http, written({}))
+        assert errors(http, written({GROUPS: " ; ;"})) == [(2, GROUPS, "empty")]
+
+    def test_letter_case_tells_groups_apart_that_differ_in_nothing_else(
+        self, caller: Caller, database: Database
+    ) -> None:
+        with database.transaction():
+            database.run("UPDATE tenant SET policies = '' WHERE number = ?", (caller.tenant.number,))
+        for name in ("Sales", "sales"):
+            create_group(caller.http, name)
+        done(caller.http, written({GROUPS: "sales"}))
+        assert exported(caller.http)[0][GROUPS] == "sales"
+        assert actions(caller.http, written({GROUPS: "sales;Sales"})) == ["edit"]
+        assert exported(caller.http)[0][GROUPS] == "Sales;sales"
+        assert errors(caller.http, written({GROUPS: "SALES"})) == [(2, GROUPS, "ambiguousGroup")]
+
     def test_groups_of_one_name_are_told_apart_by_nobody(self, caller: Caller, database: Database) -> None:
         with database.transaction():
             database.run("UPDATE tenant SET policies = '' WHERE number = ?", (caller.tenant.number,))
@@ -315,6 +334,9 @@ class TestErrors:
         detail = assert_scim_error(upload(http, f"{JA}\r\n".encode() + b"\n" * 1_000_000 + b"a\n" * 1_000_000), 413)
         assert "1000000" in detail
         assert errors(http, written({GROUPS: ";".join(map(str, range(500_000)))})) == [(2, GROUPS, "unknownGroup")]
+        begin = time.monotonic()
+        assert errors(http, written({GROUPS: ";" * 4_000_000})) == [(2, GROUPS, "empty")]
+        assert time.monotonic() - begin < 5
 
     def test_the_server_log_holds_nothing_of_a_file(self, server: Server, http: httpx2.Client) -> None:
         upload(http, written({NAME: "unloggable", FROM: "x"}))
@@ -376,6 +398,8 @@ class TestFiles:
         )
         assert response.json()["counts"]["create"] == 1
         assert_scim_error(http.post(url(http, "csv/accounts"), files={"a": b"", "b": b""}), 400, "invalidSyntax")
+        many = [("file", (f"{number}.csv", b"")) for number in range(30)]
+        assert_scim_error(http.post(url(http, "csv/accounts"), files=many), 400, "invalidSyntax")
         broken = {"Content-Type": "multipart/form-data"}
         assert_scim_error(http.post(url(http, "csv/accounts"), content=b"x", headers=broken), 400, "invalidSyntax")
         broken = {"Content-Type": "multipart/form-data; boundary=x"}
@@ -391,8 +415,18 @@ class TestFiles:
         assert_scim_error(http.post(url(http, "csv/accounts"), files={"file": large * 2}), 413)
 
     def test_a_query_that_is_mistyped_changes_nothing(self, http: httpx2.Client, sales: dict[str, Any]) -> None:
-        for query in ("?dry_run=true", "?dryRun=1", "?dryRun=", "?encoding=sjis"):
+        for query in (
+            "?dry_run=true",
+            "?dryRun=1",
+            "?dryRun=",
+            "?encoding=sjis",
+            "?dryRun=false&dryRun=true",
+            "?dryRun=true&dryrun=false",
+        ):
             assert_scim_error(upload(http, written({}), query), 400, "invalidValue")
+        field = {"dryRun": "true"}
+        response = http.post(url(http, "csv/accounts"), files={"file": written({})}, data=field)
+        assert_scim_error(response, 400, "invalidSyntax")
         assert_scim_error(http.get(url(http, "csv/accounts?filters=x")), 400, "invalidValue")
         assert_scim_error(http.get(url(http, "csv/template?lang=fr")), 400, "invalidValue")
         assert exported(http) == []
@@ -441,8 +475,19 @@ class TestExport:
         http = caller.token_for("csv", "users:read")
         assert len(exported(http)) == 0
         assert_scim_error(upload(http, written({}), "?dryRun=true"), 403)
-        assert done(caller.token_for("csv", "users:write"), written({}))["counts"]["create"] == 1
+        assert done(caller.token_for("csv", "users:write", "groups:write"), written({}))["counts"]["create"] == 1
         assert http.get(url(http, "csv/template")).status_code == 200
+
+    def test_changes_of_groups_need_the_scope_for_them(self, caller: Caller) -> None:
+        for name in ("営業", "開発"):
+            create_group(caller.http, name)
+        http = caller.token_for("csv", "users:write")
+        assert errors(http, written({})) == [(2, GROUPS, "forbidden")]
+        done(caller.http, written({}))
+        for groups in ("開発", "営業;開発", "なし"):
+            assert errors(http, written({GROUPS: groups})) == [(2, GROUPS, "forbidden")]
+        assert actions(http, written({NAME: "山田 花子"})) == ["edit"]
+        assert actions(http, written({FLAG: "1"})) == ["delete"]
 
     def test_nothing_is_served_without_a_token(self, server: Server) -> None:
         root = server.settings.base_url.removesuffix("/scim/v2")
