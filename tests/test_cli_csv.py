@@ -3,11 +3,13 @@
 import os
 import pty
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import httpx2 as httpx
 import pytest
 
+from scim_server.storage.database import Database
 from tests.scim import create_group
 from tests.server import SCIM_SERVER, Server
 from tests.web.test_csv import ADDRESS, FROM, GROUPS, NAME, NAMES, STATUS, TYPE, written
@@ -48,21 +50,25 @@ def test_a_file_is_tried_applied_and_exported(tmp_path: Path) -> None:
     path = file(tmp_path / "a.csv", {}, {ADDRESS: "hana@example.com", NAME: "=花"})
     tried = ready.command("import", path, "--dry-run")
     assert (tried.stderr, tried.returncode) == ("", 0)
-    rows = "row 2: create taro@example.com\nrow 3: create hana@example.com\n"
-    assert tried.stdout == f"{rows}Would be done: create 2, edit 0, delete 0, untouched 0.\n"
+    rows = "2 行目: 登録 taro@example.com\n3 行目: 登録 hana@example.com\n"
+    counts = "登録 2 件、編集 0 件、削除 0 件、変更なし 0 件"
+    assert tried.stdout == f"{rows}何も変更していません。実行した場合の結果（{counts}）。\n"
     assert raw(ready, "export") == written()
     done = ready.command("import", path, "--tenant", "default")
-    assert done.stdout == f"{rows}Done: create 2, edit 0, delete 0, untouched 0.\n"
+    assert done.stdout == f"{rows}完了しました（{counts}）。\n"
+    with closing(Database(ready.settings.database_url)) as database:
+        assert database.rows("SELECT DISTINCT credential FROM audit WHERE resource_type = 'User'") == [("cli",)]
     assert raw(ready, "export") == written({}, {ADDRESS: "hana@example.com", NAME: "'=花"})
     assert raw(ready, "export", "--filter", 'userName sw "hana"', "--encoding", "cp932", "--lang", "en").startswith(
         b"Email address,"
     )
     exported = tmp_path / "b.csv"
     exported.write_bytes(raw(ready, "export", "--encoding", "cp932"))
-    assert ready.command("import", str(exported)).stdout == "Done: create 0, edit 0, delete 0, untouched 2.\n"
+    untouched = ready.command("import", str(exported), "--lang", "en")
+    assert untouched.stdout == "Done: create 0, edit 0, delete 0, untouched 2.\n"
     again = file(tmp_path / "c.csv", {NAME: "山田"}, {ADDRESS: "hana@example.com", STATUS: "1", "論理削除フラグ": "1"})
-    assert ready.command("import", again).stdout == (
-        "row 2: edit taro@example.com\n    名前: '山田 太郎' -> '山田'\nrow 3: delete hana@example.com\n"
+    assert ready.command("import", again, "--lang", "en").stdout == (
+        "Row 2: edit taro@example.com\n    名前: '山田 太郎' -> '山田'\nRow 3: delete hana@example.com\n"
         "Done: create 0, edit 1, delete 1, untouched 0.\n"
     )
 
@@ -92,7 +98,8 @@ def test_what_is_too_much_or_not_there_is_one_sentence(ready: Server, tmp_path: 
     assert "4194304" in done.stderr and done.returncode == 1
     assert ready.command("import", str(tmp_path / "none.csv")).returncode == 2
     done = ready.command("export", "--filter", "x")
-    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
+    assert not done.stderr.removeprefix("scim-server: ").isascii()
     done = ready.command("export", "--tenant", "nobody")
     assert done.stderr == "scim-server: There is no tenant nobody.\n"
 
@@ -123,4 +130,4 @@ def test_a_terminal_sees_how_far_it_is(ready: Server, tmp_path: Path, command: s
     shown = os.read(ours, 65_536).decode()
     os.close(ours)
     assert done.returncode == 0
-    assert "porting" in shown and "100%" in shown
+    assert "ポート中" in shown and "100%" in shown

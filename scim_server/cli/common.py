@@ -15,6 +15,8 @@ from scim_server.tenants import TenantError
 from scim_server.tokens import TokenError
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+CREDENTIAL = "cli"
+"""Who the audit says it was."""
 
 
 def fail(message: object) -> NoReturn:

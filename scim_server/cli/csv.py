@@ -10,17 +10,17 @@ from typing import IO
 import click
 
 from scim_server import tenants
-from scim_server.cli.common import fail, reports, settings_in_effect
+from scim_server.cli.common import CREDENTIAL, fail, reports, settings_in_effect
 from scim_server.config import server_key
 from scim_server.csv_accounts.exporting import ENCODINGS, Export
-from scim_server.csv_accounts.importing import Import, Outcome
+from scim_server.csv_accounts.importing import CREATE, DELETE, EDIT, UNTOUCHED, Import, Outcome
 from scim_server.csv_accounts.problems import Refused
 from scim_server.csv_accounts.reading import CP932, UTF_8, read
 from scim_server.protocol.errors import ScimError, too_large
 from scim_server.protocol.habits import Habits
 from scim_server.protocol.limits import CSV_BYTES
 from scim_server.protocol.registry import load_registry
-from scim_server.protocol.wording import LANGUAGES, in_language, say
+from scim_server.protocol.wording import LANGUAGES, in_language, say, together
 from scim_server.resources.base import Resources
 from scim_server.resources.kinds import all_resources
 from scim_server.resources.shared import Shared
@@ -29,6 +29,7 @@ from scim_server.tokens import ADMIN, Principal
 
 _LIMIT = say("the limit of a CSV file")
 _IN_MEMORY = 1024 * 1024
+_ACTIONS = {CREATE: say("create"), EDIT: say("edit"), DELETE: say("delete"), UNTOUCHED: say("untouched")}
 _tenant_option = click.option("--tenant", "tenant_name", help="The tenant, when there are several.")
 
 
@@ -36,24 +37,19 @@ _tenant_option = click.option("--tenant", "tenant_name", help="The tenant, when 
 @click.argument("file", type=click.File("rb"))
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
 @click.option("--encoding", type=click.Choice(ENCODINGS), help="Of the file. [default: found out]")
-@click.option("--lang", type=click.Choice(LANGUAGES), help="Language of errors. [default: the tenant's]")
+@click.option("--lang", type=click.Choice(LANGUAGES), help="Language of what is said. [default: the tenant's]")
 @_tenant_option
 @reports
 def import_(file: IO[bytes], dry_run: bool, encoding: str | None, lang: str | None, tenant_name: str | None) -> None:
     """Register, edit and delete the accounts in a CSV file, all of them or none."""
     resources, by = _operator(tenant_name)
     language = lang or by.language
-    try:
+    with _speaking(language):
         table = read(_content(file), encoding)
-        with _progress(len(table.rows), "Importing") as advance:
+        with _progress(len(table.rows), in_language(say("Importing"), language)) as advance:
             outcome = Import(resources).run(by, table, is_dry=dry_run, progress=advance)
-    except Refused as refused:
-        for problem in refused.problems:
-            click.echo(in_language(problem.sentence(), language), err=True)
-        fail(in_language(say("Nothing was changed; errors: {count}.", count=len(refused.problems)), language))
-    except ScimError as error:
-        fail(in_language(error.detail, language))
-    _show(outcome)
+    for line in _lines(outcome):
+        click.echo(in_language(line, language))
 
 
 @click.command("export")
@@ -65,12 +61,12 @@ def import_(file: IO[bytes], dry_run: bool, encoding: str | None, lang: str | No
 def export(filter: str | None, lang: str, encoding: str, tenant_name: str | None) -> None:
     """Write accounts as a CSV file to standard output."""
     resources, by = _operator(tenant_name)
-    found = Export(resources["User"], by, filter)
     output = sys.stdout.buffer
-    with SpooledTemporaryFile(_IN_MEMORY) as waiting:
+    with _speaking(by.language), SpooledTemporaryFile(_IN_MEMORY) as waiting:
+        found = Export(resources["User"], by, filter)
         # What CP932 cannot hold may be in the last row: nothing is written before that is known.
         target: IO[bytes] = waiting if encoding == CP932 else output
-        with _progress(found.total, "Exporting") as advance:
+        with _progress(found.total, in_language(say("Exporting"), by.language)) as advance:
             for count, piece in found.pieces(lang, encoding):
                 target.write(piece)
                 advance(count)
@@ -88,7 +84,7 @@ def _operator(tenant_name: str | None) -> tuple[dict[str, Resources], Principal]
     shared = Shared(database, registry, settings, numbers, server_key(settings))
     tenant = tenants.find(database, tenant_name)
     habits = Habits(settings.compatibility)
-    by = Principal("operator", tenant, frozenset({ADMIN}), habits=habits, language=tenant.language)
+    by = Principal(CREDENTIAL, tenant, frozenset({ADMIN}), habits=habits, language=tenant.language)
     return all_resources(shared), by
 
 
@@ -97,6 +93,19 @@ def _content(file: IO[bytes]) -> bytes:
     if len(content) > CSV_BYTES:
         raise too_large(_LIMIT, CSV_BYTES)
     return content
+
+
+@contextmanager
+def _speaking(language: str) -> Iterator[None]:
+    """End the command with what it is refused for, in a language; each error of a file is a line."""
+    try:
+        yield
+    except Refused as refused:
+        for problem in refused.problems:
+            click.echo(in_language(problem.sentence(), language), err=True)
+        fail(in_language(say("Nothing was changed; errors: {count}.", count=len(refused.problems)), language))
+    except ScimError as error:
+        fail(in_language(error.detail, language))
 
 
 def _ignore(steps: int) -> None:
@@ -113,14 +122,18 @@ def _progress(length: int, label: str) -> Iterator[Callable[[int], None]]:
         yield bar.update
 
 
-def _show(outcome: Outcome) -> None:
-    """Write what was done, or would be: one line for each row that changes something, then the counts."""
+def _lines(outcome: Outcome) -> Iterator[str]:
+    """Yield what was done, or would be: each row that changes something, its cells, then the counts."""
     names = outcome.table.names
     for step in outcome.steps:
-        if step.action == "untouched":
+        if step.action == UNTOUCHED:
             continue
-        click.echo(f"row {step.row.number}: {step.action} {step.address}")
-        for column in step.after if step.action == "edit" else ():
-            click.echo(f"    {names[column]}: {step.before[column]!r} -> {step.after[column]!r}")
-    counts = ", ".join(f"{action} {count}" for action, count in outcome.counts.items())
-    click.echo(f"{'Would be done' if outcome.is_dry else 'Done'}: {counts}.")
+        action = _ACTIONS[step.action]
+        yield say("Row {row}: {action} {address}", row=step.row.number, action=action, address=step.address)
+        for column in step.after if step.action == EDIT else ():
+            yield f"    {names[column]}: {step.before[column]!r} -> {step.after[column]!r}"
+    counts = together(
+        "{first}, {second}",
+        [say("{action} {count}", action=_ACTIONS[action], count=count) for action, count in outcome.counts.items()],
+    )
+    yield say("Would be done: {counts}.", counts=counts) if outcome.is_dry else say("Done: {counts}.", counts=counts)

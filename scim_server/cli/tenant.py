@@ -23,7 +23,7 @@ def tenant() -> None:
 def _tenant_options(required: bool) -> Callable[[_F], _F]:
     def decorate(command: _F) -> _F:
         for option in (
-            click.option("--language", help="Language of notices and CSV: en or ja."),
+            click.option("--language", help="Language of notices and of what import and export say: en or ja."),
             click.option("--time-zone", help="Time zone of dates, such as Asia/Tokyo."),
             click.option("--company", required=required, help="Name of the company."),
             click.option(
