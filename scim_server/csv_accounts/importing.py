@@ -20,9 +20,9 @@ from scim_server.protocol import template
 from scim_server.protocol.errors import ScimError
 from scim_server.protocol.limits import RESOURCE_BYTES
 from scim_server.protocol.operations import PATCH_OP
-from scim_server.protocol.text import check_text, folded
+from scim_server.protocol.text import check_text, code_point, folded, invisible
 from scim_server.protocol.types import read_string
-from scim_server.protocol.wording import say
+from scim_server.protocol.wording import Text, say
 from scim_server.resources.accounts import ACCOUNT, ends_before_it_begins, is_address
 from scim_server.resources.base import Resources, new_id
 from scim_server.resources.groups import MEMBERS
@@ -193,6 +193,9 @@ class _Planning:
         if known is None and is_deletion:
             advice = say("There is no account with this address, so it cannot be deleted. Take the row away.")
             raise Unfit("unknownAddress", advice)
+        if known is None and (char := invisible(address)):
+            phrase = say("must not contain the invisible character {char}", char=code_point(char))
+            raise self._forbidden(ADDRESS, phrase)
         if known is None and not is_address(address):
             raise Unfit("notAnAddress", say("Write an e-mail address, such as taro@example.com."))
         first = self.seen.setdefault(known.id if known else folded(address), row.number)
@@ -252,15 +255,17 @@ class _Planning:
         """Refuse a cell that must not be empty, or holds what no text may hold. Raises Unfit."""
         if not cell.strip() and column.is_required(self.by.tenant.policies):
             raise _empty()
-        name = self.table.names[column]
         try:
-            check_text(cell, name)
+            check_text(cell, self.table.names[column])
             read_string(cell)
         except ScimError as error:
             raise Unfit("forbiddenCharacter", error.detail) from None
         except ValueError as problem:
-            advice = say("{problems}.", problems=say("{path} {phrase}", path=name, phrase=problem.args[0]))
-            raise Unfit("forbiddenCharacter", advice) from None
+            raise self._forbidden(column, problem.args[0]) from None
+
+    def _forbidden(self, column: Column, phrase: Text) -> Unfit:
+        advice = say("{problems}.", problems=say("{path} {phrase}", path=self.table.names[column], phrase=phrase))
+        return Unfit("forbiddenCharacter", advice)
 
     def _resolved(self, row: Row) -> dict[str, str]:
         """Return the groups that a row names, in the order of creation. Raises Unfit."""

@@ -235,12 +235,14 @@ class TestErrors:
             {ADDRESS: ""}, {ADDRESS: "nobody@example.com", FLAG: "1"}, {ADDRESS: "fine@example.com"},
             {ADDRESS: "hana@example.com", FROM: "2024/02/30"}, {ADDRESS: "a@example.com", FROM: "2024/02/02", UNTIL: "2024/02/01"},
             {ADDRESS: "no address"}, {ADDRESS: "b@example.com", NAME: "a\x07b"}, {ADDRESS: "c@example.com", FROM: "45292"},
+            {ADDRESS: "d\u200b@example.com"},
         )  # fmt: skip
         assert errors(http, content) == [
             (3, NAME, "empty"), (3, TYPE, "notACode"), (3, GROUPS, "unknownGroup"), (3, FROM, "fullWidthDigits"),
             (3, UNTIL, "notADate"), (3, STATUS, "empty"), (3, FLAG, "notACode"),
             (4, ADDRESS, "empty"), (5, ADDRESS, "unknownAddress"), (6, ADDRESS, "repeatedAddress"), (7, FROM, "noSuchDay"),
             (8, UNTIL, "wrongOrder"), (9, ADDRESS, "notAnAddress"), (10, NAME, "forbiddenCharacter"), (11, FROM, "notADate"),
+            (12, ADDRESS, "forbiddenCharacter"),
         ]  # fmt: skip
         assert len(exported(http)) == 1
 
