@@ -160,6 +160,7 @@ class _Phone(Column):
 
 ADDRESS = _Address("メールアドレス", "Email address", required=True, attribute="userName")
 GROUPS = Column("所属グループ", "Groups", required=True)
+MOBILE = _Phone("携帯電話番号", "Mobile phone", needed_under="sms_authentication", type="mobile")
 VALID_UNTIL = _Day("有効終了年月日", "Valid until", urn=ACCOUNT, attribute="validUntil", instant=last_second)
 DELETION = _Flag(
     "論理削除フラグ",
@@ -185,7 +186,7 @@ COLUMNS: tuple[Column, ...] = (
     _Attribute("組織名", "Organization", urn=ENTERPRISE, attribute="organization"),
     _Attribute("部署名", "Department", urn=ENTERPRISE, attribute="department"),
     GROUPS,
-    _Phone("携帯電話番号", "Mobile phone", needed_under="sms_authentication", type="mobile"),
+    MOBILE,
     _Phone("電話番号", "Phone", type="work"),
     _Day("有効開始年月日", "Valid from", required=True, urn=ACCOUNT, attribute="validFrom", instant=first_second),
     VALID_UNTIL,

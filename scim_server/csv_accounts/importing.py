@@ -12,7 +12,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from scim_server.csv_accounts.cells import joined_names
-from scim_server.csv_accounts.columns import ADDRESS, COLUMNS, DELETION, GROUPS, VALID_UNTIL, Column, Document
+from scim_server.csv_accounts.columns import ADDRESS, COLUMNS, DELETION, GROUPS, MOBILE, VALID_UNTIL, Column, Document
 from scim_server.csv_accounts.exporting import account_parts, groups_of, shown
 from scim_server.csv_accounts.problems import Problem, Refused, Unfit
 from scim_server.csv_accounts.reading import Row, Table
@@ -235,7 +235,7 @@ class _Planning:
             except Unfit as unfit:
                 self._problem(row, column, unfit)
         new = {name: value for name, value in new.items() if value != {}}
-        self._check_order(row, old, new)
+        self._check_together(row, old, new)
         if known is None:
             return self._creation(row, new, after, wanted)
         is_moved = wanted.keys() != own.keys()
@@ -253,7 +253,7 @@ class _Planning:
 
     def _check_cell(self, column: Column, cell: str) -> None:
         """Refuse a cell that must not be empty, or holds what no text may hold. Raises Unfit."""
-        if not cell.strip() and column.is_required(self.by.tenant.policies):
+        if not cell.strip() and self._is_required(column):
             raise _empty()
         try:
             check_text(cell, self.table.names[column])
@@ -286,10 +286,17 @@ class _Planning:
             found |= named
         return {id: found[id] for id in sorted(found, key=self.group_order.__getitem__)}
 
-    def _check_order(self, row: Row, old: Document, new: Document) -> None:
+    def _check_together(self, row: Row, old: Document, new: Document) -> None:
+        """Refuse cells that do not go with what others change."""
         if old.get(ACCOUNT) != new.get(ACCOUNT) and ends_before_it_begins(new):
             advice = say("Write a day that is not before the one on which the account becomes valid.")
             self._problem(row, VALID_UNTIL, Unfit("wrongOrder", advice))
+        are_changed = old and old.get("phoneNumbers") != new.get("phoneNumbers")
+        if are_changed and row.cells[MOBILE] == MOBILE.show(old, self.zone) == "" and self._is_required(MOBILE):
+            self._problem(row, MOBILE, _empty())
+
+    def _is_required(self, column: Column) -> bool:
+        return column.is_required(self.by.tenant.policies)
 
     def _creation(self, row: Row, document: Document, after: dict[Column, str], groups: Mapping[str, str]) -> Step:
         address = row.cells[ADDRESS].strip()

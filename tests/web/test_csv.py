@@ -286,10 +286,16 @@ class TestErrors:
 
     def test_a_mobile_number_is_required_under_sms_authentication(self, caller: Caller, database: Database) -> None:
         create_group(caller.http, "営業")
+        create_user(caller.http, "hana@example.com")
         with database.transaction():
             sql = "UPDATE tenant SET policies = policies || ' sms_authentication' WHERE number = ?"
             database.run(sql, (caller.tenant.number,))
         assert errors(caller.http, written({})) == [(2, MOBILE, "empty")]
+        hana = {ADDRESS: "hana@example.com"}
+        assert errors(caller.http, written(hana | {PHONE: "03"})) == [(2, MOBILE, "empty")]
+        assert actions(caller.http, written(hana)) == ["edit"]
+        assert actions(caller.http, written(hana | {MOBILE: "090", PHONE: "03"})) == ["edit"]
+        assert errors(caller.http, written(hana | {PHONE: ""})) == [(2, MOBILE, "empty")]
 
     def test_separators_alone_name_no_group(self, http: httpx2.Client, sales: dict[str, Any]) -> None:
         assert errors(http, written({GROUPS: ";"})) == [(2, GROUPS, "empty")]
