@@ -6,7 +6,7 @@ the functions that SCIM uses, or none.
 
 import copy
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -82,10 +82,6 @@ class Outcome:
         return row
 
 
-class _Undone(Exception):
-    """A file was tried only."""
-
-
 class Import:
     """Applies files to the accounts of the caller's tenant."""
 
@@ -104,12 +100,9 @@ class Import:
         with database.snapshot():
             # What can be refused is refused without keeping other writers waiting.
             _Planning(self, by, table).steps()
-        steps: list[Step] = []
-        with suppress(_Undone), database.transaction():
-            steps += _Planning(self, by, table).steps()
+        with database.rehearsal() if is_dry else database.transaction():
+            steps = _Planning(self, by, table).steps()
             _Writing(self, by, table, progress).do(steps)
-            if is_dry:
-                raise _Undone
         return Outcome(table, steps, is_dry)
 
 
