@@ -18,6 +18,8 @@ import httpx2 as httpx
 import pytest
 
 from scim_server import mail, outbox, smtp, tenants
+from scim_server.csv_accounts import reading
+from scim_server.csv_accounts.importing import Import
 from scim_server.mail import MOST_TRIES, Worker
 from scim_server.notice import compose
 from scim_server.protocol.errors import ScimError
@@ -289,6 +291,18 @@ class TestQueueing:
         assert statuses == ["201", "409", "201", "201", "201"]
         assert office.send() == (3, 0, 0)
         assert office.relay.recipients == ["taken@example.com", "a@example.com", "c@example.com"]
+
+    def test_a_file_queues_for_those_that_it_registers(self, office: Office) -> None:
+        office.create("known@example.com")
+        office.send()
+        header = "Email address,Name,User type,Organization,Department,Groups,Mobile phone,Phone,Valid from,Valid until,Status,Delete flag"
+        rows = [f"{name}@example.com,N,0,,,G,,,2024/01/01,,0,0" for name in ("new", "known")]
+        file = "\r\n".join([header, *rows])
+        office.kinds["Group"].create(office.by, {"displayName": "G"})
+        for is_dry in (True, False):
+            Import(office.kinds).run(office.by, reading.read(file.encode()), is_dry=is_dry)
+            assert office.send()[0] == (0 if is_dry else 1)
+        assert office.relay.recipients == ["known@example.com", "new@example.com"]
 
     def test_a_bulk_that_ends_early_queues_for_those_before(self, office: Office) -> None:
         office.create("taken@example.com")

@@ -17,13 +17,14 @@ from scim_server.csv_accounts.exporting import account_parts, groups_of, shown
 from scim_server.csv_accounts.problems import Problem, Refused, Unfit
 from scim_server.csv_accounts.reading import Row, Table
 from scim_server.protocol import template
+from scim_server.protocol.address import is_address
 from scim_server.protocol.errors import ScimError
 from scim_server.protocol.limits import RESOURCE_BYTES
 from scim_server.protocol.operations import PATCH_OP
 from scim_server.protocol.text import check_text, code_point, folded, invisible
 from scim_server.protocol.types import read_string
 from scim_server.protocol.wording import Text, say
-from scim_server.resources.accounts import ACCOUNT, ends_before_it_begins, is_address
+from scim_server.resources.accounts import ACCOUNT, ends_before_it_begins
 from scim_server.resources.base import Resources, new_id
 from scim_server.resources.groups import MEMBERS
 from scim_server.resources.values import New, Patch
