@@ -102,3 +102,8 @@ class Answers:
         """Keep the answer to a request that changed nothing."""
         with self._database.transaction():
             self.keep(request, reply)
+
+
+def let_go(database: Database, until: str) -> None:
+    """Remove the answers given until an instant, and the old ones, within the caller's transaction."""
+    database.run("DELETE FROM answer WHERE at <= ?", (max(until, clock.now(-_KEPT)),))

@@ -26,12 +26,13 @@ from scim_server.resources.body import Text, gathered
 from scim_server.resources.references import References
 from scim_server.resources.shared import Shared
 from scim_server.resources.values import Answer, Draft, Hashes, New, Patch, Representation, Whole
-from scim_server.storage import documents, members, passwords
+from scim_server.storage import documents, members, passwords, tombstones
 from scim_server.storage.keys import scope_of, type_in
 from scim_server.storage.parts import Part, Targets
 from scim_server.storage.rows import rows_of
 from scim_server.storage.search import Search
 from scim_server.storage.sources import TRUE, Condition, Finite, Single, Source, joined
+from scim_server.storage.tombstones import Deleted, Relinked
 from scim_server.tenants import Tenant
 from scim_server.tokens import Principal, scope_prefix
 
@@ -364,6 +365,24 @@ class Resources:
         for source, attribute in links["to"]:
             self._record_reference(by, source, touched[source], attribute, now)
 
+    def bring_back(self, by: Principal, deleted: Deleted) -> Relinked:
+        """Let a deleted resource live again, and its references as far as the other side lives.
+
+        What refers to it gets a new version. Raises Taken when another resource has a value that must be unique.
+        """
+        database, document = self.shared.database, template.stored(deleted.template)
+        content = self._content(by, document)
+        if taken := next(documents.taken(database, self.scope(by), [(deleted.id, content.rows.unique)])):
+            raise taken
+        now = max(clock.now(), deleted.modified)
+        documents.restore(database, deleted, now, content)
+        relinked = tombstones.relink(database, deleted.key)
+        touched = documents.touch(database, {source for source, _ in relinked.holders}, now)
+        self._record(by, "restore", [(deleted.id, audit.names_in(document))], now)
+        for source, attribute in relinked.holders:
+            self._record_reference(by, source, touched[source], attribute, now)
+        return relinked
+
     def _current(self, by: Principal, id: str, if_match: str | None) -> documents.Stored:
         stored = self._stored(by, id, NOTHING)
         if if_match:
@@ -438,7 +457,7 @@ class Resources:
         audit.record(self.shared.database, by.tenant.number, by.credential, operation, self.name, changed, at)
 
     def _record_reference(self, by: Principal, source: int, id: str, attribute: int, at: str) -> None:
-        """Record that another resource lost its reference to a deleted one."""
+        """Record that another resource lost its reference to a deleted one, or got it back."""
         holder = self.shared.type_of(type_in(source))
         path = next(a.path for a in holder.by_path.values() if a.number == attribute)
         audit.record(self.shared.database, by.tenant.number, by.credential, "replace", holder.name, [(id, [path])], at)

@@ -95,6 +95,11 @@ class Database:
         handler is not. The lock is taken before BEGIN IMMEDIATE, so a transaction never fails as locked.
         Raises Busy when another one writes and this one does not wait.
         """
+        with self._writing(waits=waits), self.peewee.atomic("IMMEDIATE"):
+            yield
+
+    @contextmanager
+    def _writing(self, *, waits: bool = True) -> Iterator[None]:
         if not self._writer.acquire(blocking=waits):
             raise Busy
         try:
@@ -104,12 +109,25 @@ class Database:
             except BlockingIOError:
                 raise Busy from None
             try:
-                with self.peewee.atomic("IMMEDIATE"):
-                    yield
+                yield
             finally:
                 fcntl.flock(descriptor, fcntl.LOCK_UN)
         finally:
             self._writer.release()
+
+    def rewrite(self) -> bool:
+        """Write the file anew, without what is left in it of deleted rows, and empty the write-ahead log.
+
+        Readers go on, writers wait. Return False when a reader kept the log from being emptied.
+        """
+        with self._writing():
+            # The copy may be larger than the memory.
+            self.run("PRAGMA temp_store = file")
+            try:
+                self.run("VACUUM")
+                return self.row("PRAGMA wal_checkpoint(TRUNCATE)") == (0, 0, 0)
+            finally:
+                self.run(f"PRAGMA temp_store = {PRAGMAS['temp_store']}")
 
     @contextmanager
     def rehearsal(self) -> Iterator[None]:

@@ -16,6 +16,7 @@ from scim_server.storage.keys import key_of, scope_in, scope_range
 from scim_server.storage.parts import Part
 from scim_server.storage.rows import Rows, ValueRow, digest_of
 from scim_server.storage.sources import Condition
+from scim_server.storage.tombstones import Deleted
 
 COLUMNS = (
     "external_id", "user_name", "display_name", "family_name", "given_name", "title", "user_type", "active",
@@ -114,17 +115,33 @@ def create(database: Database, scope: int, now: str, new: Sequence[tuple[str, Co
         return []
     first = _next(database, scope, len(new))
     made = [(key_of(scope, order), id, content) for order, (id, content) in enumerate(new, first)]
+    _insert(database, scope, [(key, id, 1, now, now, content) for key, id, content in made])
+    return [key for key, _, _ in made]
+
+
+def restore(database: Database, deleted: Deleted, now: str, content: Content) -> None:
+    """Insert a deleted resource again, under its key, with the version after its last.
+
+    None of its unique values may be `taken`.
+    """
+    scope = scope_in(deleted.key)
+    _insert(database, scope, [(deleted.key, deleted.id, deleted.version + 1, deleted.created, now, content)])
+    database.run("UPDATE collection SET total = total + 1 WHERE scope = ?", (scope,))
+
+
+def _insert(database: Database, scope: int, made: Sequence[tuple[int, str, int, str, str, Content]]) -> None:
+    """Insert rows of key, id, version, times and content."""
     rows = (
-        (key, scope, id, 1, now, now, content.display, *map(content.rows.columns.get, COLUMNS))
-        for key, id, content in made
+        (key, scope, id, version, created, modified, content.display, *map(content.rows.columns.get, COLUMNS))
+        for key, id, version, created, modified, content in made
     )
     database.run_many(_INSERT, rows)
-    bodies = ((key, content.template) for key, _, content in made)
+    contents = [(key, content) for key, *_, content in made]
+    bodies = ((key, content.template) for key, content in contents)
     database.run_many("INSERT INTO body (key, template) VALUES (?, ?)", bodies)
-    _add_values(database, scope, ((key, content.rows.values) for key, _, content in made))
-    _take(database, ((key, content.rows.unique) for key, _, content in made))
-    grams.created(database, [(key, content.rows.columns) for key, _, content in made])
-    return [key for key, _, _ in made]
+    _add_values(database, scope, ((key, content.rows.values) for key, content in contents))
+    _take(database, ((key, content.rows.unique) for key, content in contents))
+    grams.created(database, [(key, content.rows.columns) for key, content in contents])
 
 
 def _next(database: Database, scope: int, count: int) -> int:

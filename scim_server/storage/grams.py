@@ -74,6 +74,13 @@ def index_pending(database: Database) -> None:
     database.run("DELETE FROM gram_pending")
 
 
+def compact(database: Database) -> None:
+    """Write the whole index anew, within the caller's transaction, without tokens of what is gone."""
+    index_pending(database)
+    # Until its segments are merged, the index only notes that something went.
+    database.run("INSERT INTO gram (gram) VALUES ('optimize')")
+
+
 def _index(database: Database, new: Iterable[tuple[int, Columns]]) -> None:
     # Departments, titles and given names repeat in what is loaded together.
     known = cache(_tokens)
