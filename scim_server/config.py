@@ -45,6 +45,7 @@ class Settings:
     bulk_max_operations: int
     bulk_max_payload: int
     password_min_length: int
+    purge_after_days: int
     compatibility: frozenset[str]
     smtp_url: str | None
     mail_from: str | None
@@ -183,6 +184,7 @@ class _Environment(Schema):
     bulk_max_operations = _Number(1, 10_000, load_default=300)
     bulk_max_payload = _Number(1024, 16 * 1024 * 1024, load_default=4 * 1024 * 1024)
     password_min_length = _Number(1, 128, load_default=8)
+    purge_after_days = _Number(0, 36_500, load_default=90)
     compatibility = _Habits(load_default=ALL)
     smtp_url = _Text(_check_smtp, load_default=None)
     mail_from = _Text(_check_sender, load_default=None)

@@ -3,7 +3,7 @@
 import click
 
 from scim_server import __version__
-from scim_server.cli import csv, db, mail, server, tenant, token
+from scim_server.cli import csv, db, deleted, group, mail, server, tenant, token, user
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -14,6 +14,6 @@ def main() -> None:
 
 for _command in (
     *(server.init, server.serve, server.check, tenant.tenant, token.token),
-    *(csv.import_, csv.export, mail.mail, db.db),
+    *(user.user, group.group, deleted.deleted, csv.import_, csv.export, mail.mail, db.db),
 ):
     main.add_command(_command)

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
@@ -11,12 +11,25 @@ from scim_server.config import ConfigError, Settings, read_settings, unknown_nam
 from scim_server.protocol.errors import ScimError
 from scim_server.protocol.registry import SchemaError
 from scim_server.storage.database import Database, DatabaseError, SqlError, open_prepared
+from scim_server.storage.tombstones import TombstoneError
 from scim_server.tenants import TenantError
 from scim_server.tokens import TokenError
+
+if TYPE_CHECKING:
+    from scim_server.cli.operator import Operator
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 CREDENTIAL = "cli"
 """Who the audit says it was."""
+
+
+class CommandError(Exception):
+    """A command was given what it cannot use; the message says why."""
+
+
+_EXPECTED = (
+    CommandError, ConfigError, SchemaError, DatabaseError, TenantError, TokenError, TombstoneError, ScimError,
+)  # fmt: skip
 
 
 def fail(message: object) -> NoReturn:
@@ -37,7 +50,16 @@ def reports(command: _F) -> _F:
     def run(*arguments: Any, **options: Any) -> Any:
         try:
             return command(*arguments, **options)
-        except (ConfigError, SchemaError, DatabaseError, TenantError, TokenError, ScimError) as error:
+        except (
+            CommandError,
+            ConfigError,
+            SchemaError,
+            DatabaseError,
+            TenantError,
+            TokenError,
+            TombstoneError,
+            ScimError,
+        ) as error:
             fail(error)
         except SqlError as error:
             fail(f"The database cannot be used: {error}.")
@@ -48,6 +70,24 @@ def reports(command: _F) -> _F:
             fail(f"{error.filename or 'The system'}: {error.strerror}.")
 
     return run  # type: ignore[return-value]
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Ask on a terminal before what cannot be taken back, unless ``--yes`` was given; end the command otherwise."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        fail(f"{question} Give --yes where nobody can be asked.")
+    if not click.confirm(question):
+        fail("Nothing was done.")
+
+
+def operator(tenant_name: str | None) -> "Operator":
+    """Return who acts on a tenant's resources, the only tenant's if none is named."""
+    # Loading what serves resources takes longer than --help may.
+    from scim_server.cli.operator import Operator  # noqa: PLC0415
+
+    return Operator.of(settings_in_effect(), tenant_name)
 
 
 def opened_database() -> Database:

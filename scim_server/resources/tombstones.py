@@ -2,15 +2,18 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from scim_server import audit, clock, idempotency, tokens
 from scim_server.protocol import template
-from scim_server.resources.base import Resources
 from scim_server.storage import documents, members, tombstones
 from scim_server.storage.database import Database
 from scim_server.storage.keys import tenant_in, type_in
 from scim_server.storage.tombstones import Deleted, Relinked, TombstoneError
 from scim_server.tokens import Principal
+
+if TYPE_CHECKING:
+    from scim_server.resources.base import Resources
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,7 @@ def name_of(deleted: Deleted) -> str:
     return str(document.get("userName") or document.get("displayName") or deleted.id)
 
 
-def restore(of_type: Resources, by: Principal, id: str) -> Restored:
+def restore(of_type: "Resources", by: Principal, id: str) -> Restored:
     """Let a deleted resource live again, with what it referred to and what referred to it, but without its password.
 
     Raises TombstoneError when a name is taken by now, or when a group would contain itself.
@@ -49,7 +52,7 @@ def restore(of_type: Resources, by: Principal, id: str) -> Restored:
     return Restored(name_of(deleted), relinked)
 
 
-def _check_circles(of_type: Resources, key: int, name: str) -> None:
+def _check_circles(of_type: "Resources", key: int, name: str) -> None:
     """Refuse a resource that, while it was deleted, was put around what it contains."""
     database = of_type.shared.database
     for attribute in of_type.references.attributes:

@@ -72,6 +72,15 @@ def count(database: Database, source: int, attribute: int, condition: Condition 
     return int(found[0]) if found else 0
 
 
+def counts(database: Database, scope: int, attribute: int, ids: Collection[str]) -> dict[str, int]:
+    """Return how many targets resources of a scope have, by id, of those that have any. One statement."""
+    sql = (
+        "SELECT r.id, count(*) FROM json_each(?) j CROSS JOIN resource r ON r.id = j.value"
+        " JOIN reference m ON m.source = r.key AND m.attribute = ? WHERE r.scope = ? GROUP BY r.key"
+    )
+    return dict(database.rows(sql, (_json(ids), attribute, scope)))
+
+
 def has_more_than(database: Database, source: int, attribute: int, most: int) -> bool:
     """Tell whether there are more targets than ``most``, without counting further."""
     sql = "SELECT 1 FROM reference WHERE source = ? AND attribute = ? LIMIT 1 OFFSET ?"

@@ -1,0 +1,43 @@
+"""How is one resource shown? A line for each value, named by its path, or as JSON."""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from typing import IO, Any
+
+import click
+
+_CHUNK = 64 * 1024
+
+
+def show_lines(document: Mapping[str, Any]) -> None:
+    """Print a line for each simple value, and one for each value of several."""
+    for path, value in _lines("", document):
+        click.echo(f"{path}: {_text(value)}")
+
+
+def _lines(path: str, value: object) -> Iterator[tuple[str, object]]:
+    if isinstance(value, Mapping):
+        for name, member in value.items():
+            inner = f"{path}{':' if path.startswith('urn:') else '.'}{name}" if path else name
+            yield from _lines(inner, member)
+    elif isinstance(value, list):
+        for element in value:
+            yield path, element
+    else:
+        yield path, value
+
+
+def _text(value: object) -> str:
+    if isinstance(value, Mapping):
+        return " ".join(f"{name}={_text(member)}" for name, member in value.items())
+    return value if isinstance(value, str) and value.isprintable() else json.dumps(value, ensure_ascii=False)
+
+
+def show_json(body: bytes | IO[bytes]) -> None:
+    """Print JSON text on one line, as it comes."""
+    pieces = [body] if isinstance(body, bytes) else iter(lambda: body.read(_CHUNK), b"")
+    for piece in pieces:
+        sys.stdout.buffer.write(piece)
+    sys.stdout.buffer.write(b"\n")
+    sys.stdout.buffer.flush()
