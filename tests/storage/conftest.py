@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,15 +28,22 @@ class House:
     by: Principal
 
 
-@pytest.fixture
-def house(tmp_path: Path, registry: Registry) -> Iterator[House]:
-    database = Database(f"sqlite:///{tmp_path / 'x.db'}")
+@contextmanager
+def housed(directory: Path, registry: Registry) -> Iterator[House]:
+    """A house in a directory."""
+    database = Database(f"sqlite:///{directory / 'x.db'}")
     database.upgrade()
     tenant = tenants.create(database, "default", "Example Company")
     numbers = database.type_numbers(registry.resource_types)
     shared = Shared(database, registry, read_settings({"SCIM_BASE_URL": BASE_URL}), numbers, b"k" * 32)
     yield House(database, all_resources(shared), Principal("test", tenant, frozenset({"admin"}), habits=Habits(ALL)))
     database.close()
+
+
+@pytest.fixture
+def house(tmp_path: Path, registry: Registry) -> Iterator[House]:
+    with housed(tmp_path, registry) as made:
+        yield made
 
 
 @pytest.fixture
