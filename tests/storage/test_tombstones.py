@@ -463,7 +463,11 @@ _step = st.one_of(
 )
 
 
-@settings(max_examples=int(os.environ.get("TOMBSTONE_EXAMPLES", "60")), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=int(os.environ.get("TOMBSTONE_EXAMPLES", "60")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 @given(st.lists(_step, max_size=25))
 def test_any_sequence_leaves_what_the_model_says(shared_house: House, steps: list[tuple[Any, ...]]) -> None:
     tenant = tenants.create(shared_house.database, f"model{next(_names)}", "Example Company")
