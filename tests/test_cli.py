@@ -231,6 +231,7 @@ class TestSettings:
             "SCIM_BULK_MAX_OPERATIONS=300",
             "SCIM_BULK_MAX_PAYLOAD=4194304",
             "SCIM_PASSWORD_MIN_LENGTH=8",
+            "SCIM_PURGE_AFTER_DAYS=90",
             "SCIM_COMPATIBILITY=all",
             "SCIM_SMTP_URL=",
             "SCIM_MAIL_FROM=",
@@ -249,7 +250,8 @@ class TestSettings:
         fresh.environment["SCIM_WORKERS"] = "many"
         assert_said(fresh.command("--version"), f"scim-server, version {__version__}\n")
         shown = fresh.command("-h").stdout
-        assert all(name in shown for name in ("init", "serve", "check", "tenant", "token", "mail", "db"))
+        names = ("init", "serve", "check", "tenant", "token", "user", "group", "deleted", "mail", "db")
+        assert all(name in shown for name in names)
 
 
 class TestTenant:

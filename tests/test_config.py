@@ -27,6 +27,7 @@ KEY = "k" * 32
         ("bulk_max_operations", 300),
         ("bulk_max_payload", 4 * 1024 * 1024),
         ("password_min_length", 8),
+        ("purge_after_days", 90),
         ("compatibility", ALL),
         ("smtp_url", None),
         ("mail_from", None),

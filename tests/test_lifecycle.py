@@ -271,7 +271,7 @@ class TestUser:
             (("set", "bjensen"), "Nothing to set; give PATH=VALUE or --password-stdin."),
             (("set", "bjensen", "title"), "'title' is not PATH=VALUE or PATH:=JSON."),
             (("set", "bjensen", "titel=x"), "Operation 1: User has no attribute 'titel'."),
-            (("set", "bjensen", "title=x", "groups:=[]"), "Operation 2: groups is readOnly."),
+            (("set", "bjensen", "title=x", 'groups:=[{"value": "x"}]'), "Operation 2: groups is readOnly."),
             (("set", "nobody", "title=x"), "User 'nobody' does not exist."),
             (("set", "bjensen", "userName=jsmith"), "Another User has this userName."),
             (("create", "BJENSEN"), "Another User has this userName."),
@@ -289,6 +289,12 @@ class TestUser:
             refusal = site.refused("user", *arguments)
             assert sentence in (None, refusal), arguments
         assert site.http.get("Users").json() == before
+
+    def test_a_policy_may_demand_a_group(self, site: Site) -> None:
+        site.done("tenant", "set", "default", "--policy", "group_required")
+        assert site.refused("user", "create", "bjensen") == "The tenant demands a group of each user; give --group."
+        site.done("group", "create", "Guides")
+        site.done("user", "create", "bjensen", "--group", "Guides")
 
     def test_passwords_come_from_standard_input_only(self, site: Site) -> None:
         made = site.piped("correct horse\n", "user", "create", "bjensen", "--password-stdin")
@@ -367,8 +373,7 @@ class TestGroup:
         assert site.refused("group", "create", "inner") == "Another Group has this displayName."
 
     def test_a_name_that_several_have_needs_an_id(self, site: Site) -> None:
-        with closing(sqlite3.connect(site.server.settings.data_dir / "scim.db")) as database, database:
-            database.execute("UPDATE tenant SET policies = ''")
+        site.done("tenant", "set", "default", "--policy=-group_name_unique")
         ids = [site.done("group", "create", "Twins").strip() for _ in range(2)]
         assert site.refused("group", "show", "Twins") == "There are several of the name 'Twins'; give an id."
         assert site.done("group", "show", ids[1]).splitlines()[1] == f"id: {ids[1]}"

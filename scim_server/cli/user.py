@@ -75,6 +75,8 @@ def user_create(
 ) -> None:
     """Create a user. Only the id goes to standard output."""
     acting = operator(tenant_name)
+    if "group_required" in acting.by.tenant.policies and not groups:
+        raise CommandError("The tenant demands a group of each user; give --group.")
     changes = read_changes(given)
     ids = list(dict.fromkeys(acting.find("Group", name) for name in groups))
     click.echo(acting.create("User", username, changes, read_password(password_stdin), ids))
