@@ -205,6 +205,10 @@ class TestRestore:
         assert site.http.get("Users?count=0").json()["totalResults"] == 1
         assert site.http.get('Users?filter=displayName co "bs je"').json()["totalResults"] == 1
         assert site.refused("deleted", "restore", made["id"]) == f"{made['id']} is not deleted."
+        for command in (("restore",), ("purge", "--yes")):
+            assert (
+                site.refused("deleted", *command, "\udce9") == "ID contains the character U+DCE9, which is not allowed."
+            )
 
     def test_a_name_that_was_taken_is_told_with_its_holder(self, site: Site) -> None:
         made = create_user(site.http, "bjensen")
@@ -283,7 +287,8 @@ class TestUser:
             (("list", "--filter", "titel eq 1"), None),
             (("list", "--sort-by", "titel"), "sortBy: there is no attribute 'titel'."),
             (("list", "--tenant", "nobody"), "There is no tenant nobody."),
-            (("set", "bjensen", "title=\udce9"), None),
+            (("set", "bjensen", "title=\udce9"), "title contains the character U+DCE9, which is not allowed."),
+            (("show", "\udce9"), "User contains the character U+DCE9, which is not allowed."),
             (("set", "bjensen", "emails:=[{"), None),
         ):
             refusal = site.refused("user", *arguments)
@@ -302,6 +307,8 @@ class TestUser:
         assert "correct" not in made.stdout + made.stderr
         done = site.piped("short\n", "user", "set", "bjensen", "--password-stdin")
         assert done.stderr == "scim-server: password must have at least 8 characters.\n"
+        done = site.piped("long enough\x07\n", "user", "set", "bjensen", "--password-stdin")
+        assert done.stderr == "scim-server: password contains the character U+0007, which is not allowed.\n"
         assert site.piped("", "user", "set", "bjensen", "--password-stdin").returncode == 1
         done = site.piped("another horse\n", "user", "set", "bjensen", "title=Guide", "--password-stdin")
         assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
