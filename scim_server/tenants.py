@@ -75,6 +75,12 @@ def write_policies(database: Database, tenant: Tenant, policies: frozenset[str])
     Row.update(policies=joined).where(Row.number == tenant.number).execute(database.peewee)
 
 
+def policies_of(database: Database, tenant: Tenant) -> frozenset[str]:
+    """Return the policies that a tenant has by now."""
+    found = database.row("SELECT policies FROM tenant WHERE number = ?", (tenant.number,))
+    return frozenset(found[0].split()) if found else frozenset()
+
+
 def read_policies(given: Iterable[str], current: frozenset[str] = DEFAULT_POLICIES) -> frozenset[str]:
     """Return policies after switches: ``name``, ``-name`` for off, ``manual`` for the manual's. Raises TenantError."""
     chosen = set(current)

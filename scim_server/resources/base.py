@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from scim_server import audit, clock
+from scim_server import audit, clock, tenants
 from scim_server.protocol import patch, replace, template, validation, version
 from scim_server.protocol.compatibility import resource
 from scim_server.protocol.errors import ScimError, not_found, uniqueness
@@ -308,8 +308,9 @@ class Resources:
         """Insert resources; return for each the refusal of a value that another one has, else None.
 
         After ``most`` refusals the rest is left out. Raises invalidValue for the references of one; then what was
-        inserted must be rolled back.
+        inserted must be rolled back. Raises 503 like every change.
         """
+        self._check_tenant(by)
         database, scope, now = self.shared.database, self.scope(by), clock.now()
         wanted = [(new.id, new.content.rows.unique) for new in created]
         refusals: list[ScimError | None] = []
@@ -338,6 +339,7 @@ class Resources:
 
     def change(self, by: Principal, id: str, draft: Whole | Patch, if_match: str | None = None) -> int:
         """Replace or patch a resource; return its key."""
+        self._check_tenant(by)
         current = self._current(by, id, if_match)
         old = template.stored(current.template)
         if isinstance(draft, Patch):
@@ -352,6 +354,7 @@ class Resources:
 
     def remove(self, by: Principal, id: str, if_match: str | None = None) -> None:
         """Delete a resource and every reference to it."""
+        self._check_tenant(by)
         current = self._current(by, id, if_match)
         old = template.stored(current.template)
         self.check(by, old, None)
@@ -370,6 +373,7 @@ class Resources:
 
         What refers to it gets a new version. Raises Taken when another resource has a value that must be unique.
         """
+        self._check_tenant(by)
         database, document = self.shared.database, template.stored(deleted.template)
         content = self._content(by, document)
         if taken := next(documents.taken(database, self.scope(by), [(deleted.id, content.rows.unique)])):
@@ -382,6 +386,13 @@ class Resources:
         for source, attribute in relinked.holders:
             self._record_reference(by, source, touched[source], attribute, now)
         return relinked
+
+    def _check_tenant(self, by: Principal) -> None:
+        """Refuse a write that was read under other policies than hold by now. Raises 503."""
+        # What is unique depends on them: the rows of one would not fit those of all others.
+        if tenants.policies_of(self.shared.database, by.tenant) != by.tenant.policies:
+            detail = say("The policies of the tenant have just changed. Send the request again.")
+            raise ScimError(503, detail, None, {"Retry-After": "1"})
 
     def _current(self, by: Principal, id: str, if_match: str | None) -> documents.Stored:
         stored = self._stored(by, id, NOTHING)

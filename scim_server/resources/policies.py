@@ -11,10 +11,10 @@ from scim_server.tenants import Tenant, TenantError
 
 def change(database: Database, registry: Registry, name: str, policies: frozenset[str]) -> Tenant:
     """Give a tenant policies, and return it. Raises TenantError when two resources have a value that must be unique."""
-    tenant = tenants.find(database, name)
-    before, after = registry.under(tenant.policies), registry.under(policies)
     numbers = database.type_numbers(registry.resource_types)
     with database.transaction():
+        tenant = tenants.find(database, name)
+        before, after = registry.under(tenant.policies), registry.under(policies)
         for type_name, resource_type in after.resource_types.items():
             scope = scope_of(tenant.number, numbers[type_name])
             were = {attribute.number for attribute in _unique(before.resource_types[type_name])}

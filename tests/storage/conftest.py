@@ -1,6 +1,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,10 @@ class House:
     database: Database
     resources: dict[str, Resources]
     by: Principal
+
+    def renewed(self) -> "House":
+        """Return the house for the caller's next request, which has the tenant's policies of then."""
+        return replace(self, by=replace(self.by, tenant=tenants.find(self.database, self.by.tenant.name)))
 
 
 @contextmanager
