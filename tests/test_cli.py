@@ -277,8 +277,8 @@ class TestTenant:
             (["create", "Acme", "--company=Example"], "A tenant's name has 1 to 63 characters: a-z, 0-9 and - within."),
             (["create", "default", "--company=Example"], "There is a tenant default already."),
             (
-                ["create", "acme", "--company=caf\udce9"],
-                "The company name contains the character U+DCE9, which is not allowed.",
+                ["create", "acme", "--company=a\nb"],
+                "The company name contains the character U+000A, which is not allowed.",
             ),
             (["set", "default", "--company="], "The company name must not be empty."),
             (["set", "default", "--time-zone=Tokyo"], "Tokyo is not a time zone; an example is Asia/Tokyo."),
@@ -471,3 +471,19 @@ def test_a_reader_that_has_seen_enough_is_no_error(ready: Server) -> None:
         os.close(writing)
     assert done.returncode == 1
     assert "roken" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("tenant", "show", "\udce9"), ("token", "create", "--name", "\udce9"), ("token", "show", "\udce9"),
+        ("token", "revoke", "\udce9"), ("user", "list", "--filter", "\udce9"), ("user", "list", "--tenant", "\udce9"),
+        ("user", "show", "\udce9"), ("user", "delete", "x", "\udce9"), ("group", "list", "--sort-by", "\udce9"),
+        ("group", "create", "x", "--member", "\udce9"), ("group", "add-member", "x", "y", "\udce9"),
+        ("deleted", "list", "--tenant", "\udce9"), ("deleted", "restore", "\udce9"),
+    ],
+)  # fmt: skip
+def test_bytes_that_are_no_text_are_refused_wherever_they_stand(fresh: Server, arguments: tuple[str, ...]) -> None:
+    done = fresh.command(*arguments)
+    refusal = "scim-server: An argument contains the character U+DCE9, which is not allowed.\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", refusal)

@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from scim_server.cli.common import CommandError
-from scim_server.protocol.text import read_json
+from scim_server.protocol.errors import ScimError
+from scim_server.protocol.text import check_text, read_json
 
 _CHANGE = re.compile(r"""((?:[^="]|"(?:[^"\\]|\\.)*")+?)(:?=)(.*)""", re.DOTALL)
 
@@ -24,8 +25,14 @@ def _read(text: str) -> dict[str, Any]:
     path, sign, value = match.groups()
     if not value:
         return {"op": "remove", "path": path}
-    sent = value if sign == "=" else read_json(value.encode(errors="surrogateescape"))
-    return {"op": "replace", "path": path, "value": sent}
+    return {"op": "replace", "path": path, "value": value if sign == "=" else _json(path, value)}
+
+
+def _json(path: str, text: str) -> Any:
+    try:
+        return read_json(text.encode())
+    except ScimError as error:
+        raise CommandError(f"{path}: {error.detail}") from None
 
 
 def read_password(wanted: bool) -> str | None:
@@ -33,9 +40,9 @@ def read_password(wanted: bool) -> str | None:
     if not wanted:
         return None
     if sys.stdin.isatty():
-        typed: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
-        return typed
-    line = sys.stdin.readline().rstrip("\r\n")
+        line: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    else:
+        line = sys.stdin.readline().rstrip("\r\n")
     if not line:
         raise CommandError("Standard input has no password.")
-    return line
+    return check_text(line, "password")

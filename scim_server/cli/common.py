@@ -1,7 +1,7 @@
 """What do all commands share? Failures as one sentence, the settings, the database."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -10,6 +10,7 @@ import click
 from scim_server.config import ConfigError, Settings, read_settings, unknown_names
 from scim_server.protocol.errors import ScimError
 from scim_server.protocol.registry import SchemaError
+from scim_server.protocol.text import check_text
 from scim_server.storage.database import Database, DatabaseError, SqlError, open_prepared
 from scim_server.storage.tombstones import TombstoneError
 from scim_server.tenants import TenantError
@@ -44,22 +45,14 @@ def settings_in_effect() -> Settings:
 
 
 def reports(command: _F) -> _F:
-    """Turn an expected failure into one sentence and exit status 1."""
+    """Turn an expected failure into one sentence and exit status 1; refuse bytes that are no text in every argument."""
 
     @wraps(command)
     def run(*arguments: Any, **options: Any) -> Any:
         try:
+            _check_texts(options)
             return command(*arguments, **options)
-        except (
-            CommandError,
-            ConfigError,
-            SchemaError,
-            DatabaseError,
-            TenantError,
-            TokenError,
-            TombstoneError,
-            ScimError,
-        ) as error:
+        except _EXPECTED as error:
             fail(error)
         except SqlError as error:
             fail(f"The database cannot be used: {error}.")
@@ -70,6 +63,13 @@ def reports(command: _F) -> _F:
             fail(f"{error.filename or 'The system'}: {error.strerror}.")
 
     return run  # type: ignore[return-value]
+
+
+def _check_texts(options: Mapping[str, Any]) -> None:
+    for given in options.values():
+        for text in given if isinstance(given, tuple) else (given,):
+            if isinstance(text, str):
+                check_text(text, "An argument")
 
 
 def confirm(question: str, yes: bool) -> None:

@@ -17,7 +17,6 @@ from scim_server.cli.common import (
     reports,
     settings_in_effect,
 )
-from scim_server.protocol.text import check_strings
 from scim_server.resources.tombstones import name_of, purge, restore
 from scim_server.storage import tombstones
 from scim_server.storage.database import Database, open_prepared
@@ -45,11 +44,6 @@ def _owners(database: Database, tenant_name: str | None) -> dict[int, str]:
 
 def _scopes(owners: Mapping[int, str], types: Mapping[str, int]) -> list[int]:
     return [scope_of(tenant, number) for tenant in owners for number in types.values()]
-
-
-def _find(database: Database, id: str) -> Deleted:
-    check_strings({"ID": id})
-    return tombstones.find(database, id)
 
 
 def _instant(day: datetime | None) -> str | None:
@@ -98,7 +92,7 @@ def deleted_restore(ids: tuple[str, ...]) -> None:
     database = opened_database()
     owners = _owners(database, None)
     for id in ids:
-        found = _find(database, id)
+        found = tombstones.find(database, id)
         acting = operator(owners[tenant_in(found.key)])
         of_type = acting.type_numbered(type_in(found.key))
         if of_type is None:
@@ -127,7 +121,7 @@ def deleted_purge(ids: tuple[str, ...], before: datetime | None, yes: bool, tena
     database = open_prepared(settings.database_url)
     owners, types = _owners(database, tenant_name), database.type_numbers([])
     if ids:
-        named = [_find(database, id) for id in dict.fromkeys(ids)]
+        named = [tombstones.find(database, id) for id in dict.fromkeys(ids)]
         if strange := next((each for each in named if tenant_in(each.key) not in owners), None):
             raise TombstoneError(f"{strange.id} is of another tenant.")
         pages, count = iter([named]), len(named)

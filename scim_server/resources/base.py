@@ -41,7 +41,8 @@ class Resources:
     """Create, read, replace, patch and delete resources of one type (RFC 7644 sections 3.3 to 3.6).
 
     Every operation acts for a principal and within its tenant; a resource of another tenant does
-    not exist for it. A write is one transaction with its index rows and its audit row.
+    not exist for it. A write is one transaction with its index rows and its audit row. What is given
+    has passed `protocol.text` at the door that it came in by.
     """
 
     body_limit = RESOURCE_BYTES

@@ -32,7 +32,10 @@ DETAILS = {"ScimError": 1} | dict.fromkeys(
 """Which argument of what makes a refusal is, or begins, a detail."""
 PLACES = {"check_text": 1, "check_line": 1, "by_name": 1, "check_names": 2}
 """Which argument says where something is wrong."""
-OF_THE_CONSOLE = {"config.py", "smtp.py", "tenants.py", "tokens.py", "protocol/habits.py", "protocol/registry.py"}
+OF_THE_CONSOLE = {
+    "cli/changes.py", "cli/common.py", "config.py", "smtp.py", "tenants.py", "tokens.py",
+    "protocol/habits.py", "protocol/registry.py",
+}  # fmt: skip
 """Modules whose ValueErrors, ValidationErrors and names of places the administrator reads, not a client."""
 
 
