@@ -360,6 +360,47 @@ class TestUser:
         assert rows[1].startswith("longer    e\u0301a         active  0       ")
         assert rows[2].startswith("c         A B C      active  0       ")
 
+    def test_a_name_cannot_forge_what_a_terminal_shows(self, site: Site) -> None:
+        made = create_user(site.http, "bjensen", displayName="a\u202eb\u2028c", title="x\u200by")
+        name = "z" * 100
+        create_user(site.http, name)
+        for shown in (site.done("user", "list"), site.terminal("user", "list")[0]):
+            assert "a\\u202eb\\u2028c" in shown
+        assert f"{'z' * 39}…  -" in shown
+        assert name in site.done("user", "list")
+        lines = site.done("user", "show", "bjensen").splitlines()
+        assert "displayName: a\\u202eb\\u2028c" in lines
+        assert "title: x\\u200by" in lines
+        assert json.loads(site.done("user", "list", "--json").split("\n", 1)[0])["displayName"] == made["displayName"]
+        assert site.refused("user", "list", "--tenant", "a\nb\u202ec") == "There is no tenant a\\nb\\u202ec."
+
+    def test_a_terminal_of_another_encoding_is_no_hindrance(self, site: Site) -> None:
+        made = create_user(site.http, "bjensen", displayName="É山")
+        site.server.environment["PYTHONIOENCODING"] = "cp1251"
+        assert "\t\\xc9\\u5c71\t" in site.done("user", "list")
+        assert "displayName: \\xc9\\u5c71\n" in site.done("user", "show", "bjensen")
+        (line,) = site.done("user", "list", "--json").splitlines()
+        assert json.loads(line) == site.http.get(f"Users/{made['id']}").json()
+
+    def test_who_has_seen_enough_may_close_the_pipe(self, site: Site) -> None:
+        operations = [
+            {"method": "POST", "path": "/Users", "bulkId": str(n), "data": {"userName": f"user{n:03}"}}
+            for n in range(300)
+        ]
+        for _ in range(2):
+            assert site.http.post("Bulk", json={"Operations": operations}).status_code == 200
+            operations = [each | {"data": {"userName": f"other{n}"}} for n, each in enumerate(operations)]
+        for arguments in (["user", "list", "--json"], ["user", "list"]):
+            with subprocess.Popen(
+                [*SCIM_SERVER, *arguments], env=os.environ | site.server.environment, text=True,
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            ) as process:  # fmt: skip
+                assert process.stdout
+                assert process.stderr
+                assert "user000" in process.stdout.readline()
+                process.stdout.close()
+                assert process.stderr.read() == ""
+
 
 class TestGroup:
     def test_members_come_and_go(self, site: Site) -> None:

@@ -1,5 +1,8 @@
 """What can an administrator do from the command line?"""
 
+import sys
+from io import TextIOWrapper
+
 import click
 
 from scim_server import __version__
@@ -10,6 +13,9 @@ from scim_server.cli import csv, db, deleted, group, mail, server, tenant, token
 @click.version_option(__version__, prog_name="scim-server")
 def main() -> None:
     """SCIM 2.0 provisioning server. Settings are SCIM_* environment variables; see docs/install.md."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        # A terminal need not know every character that a name has.
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 for _command in (

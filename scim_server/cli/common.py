@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
+from scim_server.cli.terminal import plain
 from scim_server.config import ConfigError, Settings, read_settings, unknown_names
 from scim_server.protocol.errors import ScimError
 from scim_server.protocol.registry import SchemaError
@@ -34,7 +35,7 @@ _EXPECTED = (
 
 
 def fail(message: object) -> NoReturn:
-    click.echo(f"scim-server: {message}", err=True)
+    click.echo(f"scim-server: {plain(str(message))}", err=True)
     sys.exit(1)
 
 
@@ -78,7 +79,7 @@ def confirm(question: str, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         fail(f"{question} Give --yes where nobody can be asked.")
-    if not click.confirm(question):
+    if not click.confirm(question, err=True):
         fail("Nothing was done.")
 
 

@@ -1,6 +1,5 @@
 """The commands about what was deleted: what can come back, and what must not stay."""
 
-import json
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
@@ -17,6 +16,7 @@ from scim_server.cli.common import (
     reports,
     settings_in_effect,
 )
+from scim_server.cli.show import show_json_lines
 from scim_server.resources.tombstones import name_of, purge, restore
 from scim_server.storage import tombstones
 from scim_server.storage.database import Database, open_prepared
@@ -73,9 +73,7 @@ def deleted_list(before: datetime | None, as_json: bool, tenant_name: str | None
     pages = tombstones.walk(database, _scopes(owners, types), _instant(before) or EVER)
     rows = (map(shown, page) for page in pages)
     if as_json:
-        for page in rows:
-            for row in page:
-                click.echo(json.dumps(row, ensure_ascii=False))
+        show_json_lines(rows)
     else:
         tables.show(("TENANT", "TYPE", "NAME", "ID", "DELETED"), (_values(page) for page in rows))
 

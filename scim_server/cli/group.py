@@ -1,6 +1,5 @@
 """The commands about groups and who is in them."""
 
-import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +8,7 @@ import click
 from scim_server.cli import tables
 from scim_server.cli.changes import read_changes
 from scim_server.cli.common import operator, reports
-from scim_server.cli.show import show_json, show_lines
+from scim_server.cli.show import show_json, show_json_lines, show_lines
 
 if TYPE_CHECKING:
     from scim_server.cli.operator import Operator
@@ -34,9 +33,7 @@ def group_list(text: str | None, sort_by: str | None, as_json: bool, tenant_name
     acting = operator(tenant_name)
     pages = acting.pages("Group", text, sort_by)
     if as_json:
-        for page in pages:
-            for found in page:
-                click.echo(json.dumps(found, ensure_ascii=False))
+        show_json_lines(pages)
     else:
         tables.show(("NAME", "MEMBERS", "SERVICES", "ID"), (_rows(acting, page) for page in pages))
 

@@ -3,23 +3,27 @@
 import re
 import sys
 from collections.abc import Iterable, Sequence
-from unicodedata import combining, east_asian_width
 
 import click
 
+from scim_server.cli.terminal import cut, plain, width
+
 _BREAKS = re.compile(r"[\t\r\n]+")
+_WIDEST = 40
+"""Columns of a terminal that a value gets at most; an id has room."""
 Row = Sequence[object]
 
 
 def show(head: Sequence[str], pages: Iterable[Iterable[Row]]) -> None:
     """Print pages of rows as they come; only a terminal gets the head, and columns as wide as the pages so far need."""
     is_terminal = sys.stdout.isatty()
+    cell = _short if is_terminal else _cell
     widths = [0] * len(head)
     rows: list[list[str]] = [list(head)] if is_terminal else []
     for page in pages:
-        rows += [[_cell(value) for value in row] for row in page]
+        rows += [[cell(value) for value in row] for row in page]
         if is_terminal:
-            widths = [max(width, *map(_width, cells)) for width, *cells in zip(widths, *rows, strict=True)]
+            widths = [max(most, *map(width, cells)) for most, *cells in zip(widths, *rows, strict=True)]
         for row in rows:
             click.echo(_aligned(row, widths) if is_terminal else "\t".join(row))
         rows = []
@@ -28,14 +32,13 @@ def show(head: Sequence[str], pages: Iterable[Iterable[Row]]) -> None:
 
 
 def _cell(value: object) -> str:
-    return "-" if value is None or value == "" else _BREAKS.sub(" ", str(value))
+    return "-" if value is None or value == "" else plain(_BREAKS.sub(" ", str(value)))
 
 
-def _width(text: str) -> int:
-    """Return how many columns of a terminal a text takes: East Asian wide characters take two."""
-    return sum(2 if east_asian_width(char) in "WF" else not combining(char) for char in text)
+def _short(value: object) -> str:
+    return cut(_cell(value), _WIDEST)
 
 
 def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
-    cells = (text + " " * (width - _width(text)) for text, width in zip(row, widths, strict=True))
+    cells = (text + " " * (most - width(text)) for text, most in zip(row, widths, strict=True))
     return "  ".join(cells).rstrip()

@@ -1,6 +1,5 @@
 """The commands about users."""
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +8,7 @@ import click
 from scim_server.cli import tables
 from scim_server.cli.changes import read_changes, read_password
 from scim_server.cli.common import CommandError, confirm, operator, reports
-from scim_server.cli.show import show_json, show_lines
+from scim_server.cli.show import show_json, show_json_lines, show_lines
 
 _ACCOUNT = "urn:ietf:params:scim:schemas:extension:account:2.0:User"
 _of_tenant = click.option("--tenant", "tenant_name", help="The tenant, when there are several.")
@@ -33,9 +32,7 @@ def user_list(text: str | None, sort_by: str | None, as_json: bool, tenant_name:
     """List users: userName, displayName, status, number of groups, id."""
     acting = operator(tenant_name)
     if as_json:
-        for page in acting.pages("User", text, sort_by):
-            for found in page:
-                click.echo(json.dumps(found, ensure_ascii=False))
+        show_json_lines(acting.pages("User", text, sort_by))
         return
     names = ("userName", "displayName", f"{_ACCOUNT}:accountStatus", "groups.value")
     pages = acting.pages("User", text, sort_by, names)
