@@ -23,6 +23,16 @@ def record(
     )
 
 
+def last(database: Database, tenant: int, resource_id: str, operation: str) -> str | None:
+    """Return the credential that did something to a resource last, if any did."""
+    found = database.row(
+        "SELECT credential FROM audit WHERE tenant = ? AND resource_id = ? AND operation = ?"
+        " ORDER BY number DESC LIMIT 1",
+        (tenant, resource_id, operation),
+    )
+    return str(found[0]) if found else None
+
+
 def names_in(document: Mapping[str, Any]) -> list[str]:
     """Return the names of a new document, those of an extension as ``URN:name``."""
     names: list[str] = []

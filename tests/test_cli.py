@@ -2,6 +2,7 @@
 
 import json
 import os
+import pwd
 import re
 import sqlite3
 import subprocess
@@ -14,6 +15,7 @@ from subprocess import CompletedProcess
 import pytest
 
 from scim_server import __version__
+from scim_server.cli.common import credential
 from scim_server.protocol.registry import Registry
 from scim_server.storage.database import Database
 from scim_server.tenants import MANUAL, POLICIES
@@ -487,3 +489,15 @@ def test_bytes_that_are_no_text_are_refused_wherever_they_stand(fresh: Server, a
     done = fresh.command(*arguments)
     refusal = "scim-server: An argument contains the character U+DCE9, which is not allowed.\n"
     assert (done.returncode, done.stdout, done.stderr) == (1, "", refusal)
+
+
+@pytest.mark.parametrize(
+    ("caller", "name"),
+    [
+        ("", pwd.getpwuid(os.getuid()).pw_name), ("0", "root"), ("no number", pwd.getpwuid(os.getuid()).pw_name),
+        ("3999999999", "3999999999"), ("99999999999999999999", "99999999999999999999"),
+    ],
+)  # fmt: skip
+def test_the_audit_names_who_called_sudo(monkeypatch: pytest.MonkeyPatch, caller: str, name: str) -> None:
+    monkeypatch.setenv("SUDO_UID", caller)
+    assert credential() == f"cli:{name}"

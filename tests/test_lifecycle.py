@@ -15,6 +15,7 @@ from subprocess import CompletedProcess
 import httpx2 as httpx
 import pytest
 
+from scim_server.cli.common import credential
 from scim_server.storage.database import Database
 from tests.scim import ACCOUNT_GROUP, create, create_group, create_user
 from tests.server import SCIM_SERVER, Server
@@ -188,6 +189,8 @@ class TestRestore:
         before = site.http.get(f"Users/{made['id']}").json()
         site.http.delete(f"Users/{made['id']}")
         (listed,) = [json.loads(line) for line in site.done("deleted", "list", "--json").splitlines()]
+        (token,) = [json.loads(line)["id"] for line in site.done("token", "list", "--json").splitlines()]
+        assert listed.pop("by") == token
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", listed.pop("deleted"))
         assert listed == {"tenant": "default", "type": "User", "name": "bjensen", "id": made["id"]}
         for path in (
@@ -260,7 +263,7 @@ class TestUser:
         assert site.http.get(f"Users/{id}").status_code == 404
         with closing(Database(site.server.settings.database_url)) as database:
             credentials = database.rows("SELECT DISTINCT credential FROM audit")
-        assert credentials == [("cli",)]
+        assert credentials == [(credential(),)]
 
     def test_what_cannot_be_is_one_sentence_and_changes_nothing(self, site: Site) -> None:
         create_user(site.http, "bjensen")

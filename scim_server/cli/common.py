@@ -1,5 +1,7 @@
 """What do all commands share? Failures as one sentence, the settings, the database."""
 
+import os
+import pwd
 import sys
 from collections.abc import Callable, Mapping
 from functools import wraps
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
     from scim_server.cli.operator import Operator
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-CREDENTIAL = "cli"
-"""Who the audit says it was."""
 
 
 class CommandError(Exception):
@@ -81,6 +81,16 @@ def confirm(question: str, yes: bool) -> None:
         fail(f"{question} Give --yes where nobody can be asked.")
     if not click.confirm(question, err=True):
         fail("Nothing was done.")
+
+
+def credential() -> str:
+    """Return who the audit says it was: ``cli:`` and the name of the system's user, of the one who called sudo."""
+    caller = os.environ.get("SUDO_UID", "")
+    number = int(caller) if caller.isdecimal() else os.getuid()
+    try:
+        return f"cli:{pwd.getpwuid(number).pw_name}"
+    except (KeyError, OverflowError):
+        return f"cli:{number}"
 
 
 def operator(tenant_name: str | None) -> "Operator":

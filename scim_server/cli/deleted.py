@@ -5,12 +5,12 @@ from datetime import datetime, timedelta
 
 import click
 
-from scim_server import clock, tenants
+from scim_server import audit, clock, tenants
 from scim_server.cli import tables
 from scim_server.cli.common import (
-    CREDENTIAL,
     CommandError,
     confirm,
+    credential,
     opened_database,
     operator,
     reports,
@@ -56,7 +56,10 @@ def _instant(day: datetime | None) -> str | None:
 @_of_tenant
 @reports
 def deleted_list(before: datetime | None, as_json: bool, tenant_name: str | None) -> None:
-    """List what was deleted: tenant, resource type, name, id, time. By tenant and type, in the order of deletion."""
+    """List what was deleted: tenant, resource type, name, id, time, by which token or cli:USER.
+
+    They come by tenant and type, in the order of deletion.
+    """
     database = opened_database()
     owners, types = _owners(database, tenant_name), database.type_numbers([])
     names = {number: name for name, number in types.items()}
@@ -68,6 +71,7 @@ def deleted_list(before: datetime | None, as_json: bool, tenant_name: str | None
             "name": name_of(each),
             "id": each.id,
             "deleted": f"{each.deleted}Z",
+            "by": audit.last(database, tenant_in(each.key), each.id, "delete") or "",
         }
 
     pages = tombstones.walk(database, _scopes(owners, types), _instant(before) or EVER)
@@ -75,7 +79,7 @@ def deleted_list(before: datetime | None, as_json: bool, tenant_name: str | None
     if as_json:
         show_json_lines(rows)
     else:
-        tables.show(("TENANT", "TYPE", "NAME", "ID", "DELETED"), (_values(page) for page in rows))
+        tables.show(("TENANT", "TYPE", "NAME", "ID", "DELETED", "BY"), (_values(page) for page in rows))
 
 
 def _values(page: Iterator[dict[str, str]]) -> Iterator[tables.Row]:
@@ -129,7 +133,7 @@ def deleted_purge(ids: tuple[str, ...], before: datetime | None, yes: bool, tena
         pages, count = tombstones.walk(database, scopes, until), tombstones.count(database, scopes, until)
     if count:
         confirm(f"Forget {count} deleted resource{'s'[: count > 1]} for good?", yes)
-    done = purge(database, CREDENTIAL, types, pages)
+    done = purge(database, credential(), types, pages)
     click.echo(f"Purged {done} resource{'s'[: done != 1]}.", err=True)
     if tombstones.needs_scrubbing(database) and not tombstones.scrub(database):
         raise TombstoneError("The write-ahead log is being read and still holds them; run this command again soon.")

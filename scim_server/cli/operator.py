@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from scim_server import tenants
-from scim_server.cli.common import CREDENTIAL, CommandError
+from scim_server.cli.common import CommandError, credential
 from scim_server.config import Settings
 from scim_server.protocol import patch, template
 from scim_server.protocol.errors import ScimError, not_found
@@ -54,7 +54,7 @@ class Operator:
         numbers = database.type_numbers(registry.resource_types)
         shared = Shared(database, registry, settings, numbers, secrets.token_bytes(32))
         habits = Habits(_HABITS)
-        return cls(shared, all_resources(shared), Principal(CREDENTIAL, tenant, frozenset({ADMIN}), habits=habits))
+        return cls(shared, all_resources(shared), Principal(credential(), tenant, frozenset({ADMIN}), habits=habits))
 
     def type_numbered(self, number: int) -> Resources | None:
         """Return the operations on the type with a number, if it is loaded."""

@@ -118,13 +118,23 @@ def forget(database: Database, deleted: Iterable[Deleted]) -> list[Deleted]:
     for sql in _BY_ID:
         database.run_many(sql, [(each.id,) for each in gone])
     # Whoever purges next finishes what a crash leaves behind.
-    database.run("PRAGMA user_version = 1")
+    _mark(database, _unfinished(database) + 1)
     return gone
 
 
 def needs_scrubbing(database: Database) -> bool:
     """Tell whether a purge was not finished."""
-    return database.row("PRAGMA user_version") != (0,)
+    return _unfinished(database) > 0
+
+
+def _unfinished(database: Database) -> int:
+    """Return how many times something was forgotten since all of it was scrubbed."""
+    found = database.row("PRAGMA user_version")
+    return int(found[0]) if found else 0
+
+
+def _mark(database: Database, unfinished: int) -> None:
+    database.run(f"PRAGMA user_version = {unfinished:d}")
 
 
 def scrub(database: Database) -> bool:
@@ -133,12 +143,15 @@ def scrub(database: Database) -> bool:
     Index and file are written anew, while readers go on and writers wait.
     """
     with database.transaction():
+        seen = _unfinished(database)
         database.run(_PRUNE)
         grams.compact(database)
     if not database.rewrite():
         return False
     with database.transaction():
-        database.run("PRAGMA user_version = 0")
+        # What another purge forgot meanwhile may be in the file still.
+        if _unfinished(database) == seen:
+            _mark(database, 0)
     return True
 
 

@@ -302,6 +302,27 @@ class TestPurge:
         assert answers.find(after)
         assert house.database.row("SELECT (SELECT count(*) FROM token), (SELECT count(*) FROM habit)") == (0, 0)
 
+    def test_what_another_purge_forgets_meanwhile_is_not_taken_for_scrubbed(
+        self, house: House, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        first, second = user(house, "bjensen"), user(house, "jsmith")
+        delete(house, "User", first)
+        delete(house, "User", second)
+        purge(house, first)
+        rewrite = house.database.rewrite
+
+        def overtaken() -> bool:
+            done = rewrite()
+            purge(house, second)
+            return done
+
+        with monkeypatch.context() as patch:
+            patch.setattr(house.database, "rewrite", overtaken)
+            assert kept.scrub(house.database)
+        assert kept.needs_scrubbing(house.database)
+        assert kept.scrub(house.database)
+        assert not kept.needs_scrubbing(house.database)
+
     def test_pages_go_by_index_and_cost_no_more_than_they_hold(self, house: House, statements: Any) -> None:
         ids = [user(house, f"user{number}") for number in range(5)]
         for id in reversed(ids):
