@@ -1,7 +1,11 @@
 """What a terminal gets to see can be trusted, and stands in columns."""
 
+import sys
+from io import StringIO
+
 import pytest
 
+from scim_server.cli.common import confirm
 from scim_server.cli.terminal import cut, plain, width
 
 
@@ -40,3 +44,15 @@ def test_the_width_is_that_of_a_terminal(text: str, columns: int) -> None:
 )
 def test_a_long_text_is_cut_at_a_character(text: str, shown: str) -> None:
     assert cut(text, 6) == shown
+
+
+def test_questions_stay_out_of_what_is_redirected(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = StringIO("y\n")
+    monkeypatch.setattr(answers, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdin", answers)
+    confirm("Forget it?", yes=False)
+    shown = capsys.readouterr()
+    assert shown.out.strip() == ""
+    assert "Forget it? [y/N]" in shown.err

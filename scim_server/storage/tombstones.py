@@ -112,7 +112,9 @@ def relink(database: Database, key: int) -> Relinked:
 
 def forget(database: Database, deleted: Iterable[Deleted]) -> list[Deleted]:
     """Remove tombstones and what further tables have of them; `scrub` must follow. Return those that were there."""
-    gone = [each for each in deleted if database.run("DELETE FROM tombstone WHERE key = ?", (each.key,))]
+    # A later deletion of the same resource is another one.
+    sql = "DELETE FROM tombstone WHERE key = ? AND deleted = ?"
+    gone = [each for each in deleted if database.run(sql, (each.key, each.deleted))]
     for sql in _BY_KEY:
         database.run_many(sql, [(each.key,) for each in gone])
     for sql in _BY_ID:

@@ -285,6 +285,17 @@ class TestPurge:
         assert shown(house, "User", id)
         assert tokens.Authenticator(house.database, b"k" * 32, frozenset()).principal(own)
 
+    def test_what_was_restored_and_deleted_again_meanwhile_stays(self, house: House) -> None:
+        id = user(house, "bjensen")
+        delete(house, "User", id)
+        page = [kept.find(house.database, id)]
+        while clock.now() <= page[0].deleted:
+            pass
+        restore(house, "User", id)
+        delete(house, "User", id)
+        assert tombstones.purge(house.database, "cli", house.database.type_numbers([]), [page]) == 0
+        restore(house, "User", id)
+
     def test_tokens_of_the_user_and_answers_from_before_go(self, house: House) -> None:
         id = user(house, "bjensen")
         tokens.create(house.database, b"k" * 32, house.by.tenant, "Babs's laptop", ["users:read"], 1, "bjensen")
