@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx2 as httpx
 import pytest
 
+from scim_server.cli.common import credential
 from scim_server.storage.database import Database
 from tests.scim import create_group
 from tests.server import SCIM_SERVER, Server
@@ -57,7 +58,7 @@ def test_a_file_is_tried_applied_and_exported(tmp_path: Path) -> None:
     done = ready.command("import", path, "--tenant", "default")
     assert done.stdout == f"{rows}完了しました（{counts}）。\n"
     with closing(Database(ready.settings.database_url)) as database:
-        assert database.rows("SELECT DISTINCT credential FROM audit WHERE resource_type = 'User'") == [("cli",)]
+        assert database.rows("SELECT DISTINCT credential FROM audit WHERE resource_type = 'User'") == [(credential(),)]
     assert raw(ready, "export") == written({}, {ADDRESS: "hana@example.com", NAME: "'=花"})
     assert raw(ready, "export", "--filter", 'userName sw "hana"', "--encoding", "cp932", "--lang", "en").startswith(
         b"Email address,"

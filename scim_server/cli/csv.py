@@ -10,7 +10,7 @@ from typing import IO
 import click
 
 from scim_server import tenants
-from scim_server.cli.common import CREDENTIAL, fail, reports, settings_in_effect
+from scim_server.cli.common import credential, fail, reports, settings_in_effect
 from scim_server.config import server_key
 from scim_server.csv_accounts.exporting import ENCODINGS, Export
 from scim_server.csv_accounts.importing import CREATE, DELETE, EDIT, UNTOUCHED, Import, Outcome
@@ -84,7 +84,7 @@ def _operator(tenant_name: str | None) -> tuple[dict[str, Resources], Principal]
     shared = Shared(database, registry, settings, numbers, server_key(settings))
     tenant = tenants.find(database, tenant_name)
     habits = Habits(settings.compatibility)
-    by = Principal(CREDENTIAL, tenant, frozenset({ADMIN}), habits=habits, language=tenant.language)
+    by = Principal(credential(), tenant, frozenset({ADMIN}), habits=habits, language=tenant.language)
     return all_resources(shared), by
 
 

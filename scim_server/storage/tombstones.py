@@ -13,15 +13,12 @@ from scim_server.storage.database import Database
 
 _PAGE = 500
 _COLUMNS = "key, id, version, created, modified, deleted, template"
-_BY_KEY: tuple[str, ...] = ("DELETE FROM password WHERE resource = ?",)
-"""What forgets a resource in further tables, by its key. A table that keeps anything personal belongs here."""
-_BY_ID = (
+_ELSEWHERE = (
     "DELETE FROM habit WHERE token IN (SELECT id FROM token WHERE user_id = ?)",
     "DELETE FROM token WHERE user_id = ?",
+    "DELETE FROM outbox WHERE resource_id = ?",
 )
-"""The same by its id."""
-
-
+"""What forgets a resource in tables that its deletion leaves alone, by its id: all that keep anything personal."""
 EVER = "~"
 """After every instant."""
 
@@ -115,9 +112,7 @@ def forget(database: Database, deleted: Iterable[Deleted]) -> list[Deleted]:
     # A later deletion of the same resource is another one.
     sql = "DELETE FROM tombstone WHERE key = ? AND deleted = ?"
     gone = [each for each in deleted if database.run(sql, (each.key, each.deleted))]
-    for sql in _BY_KEY:
-        database.run_many(sql, [(each.key,) for each in gone])
-    for sql in _BY_ID:
+    for sql in _ELSEWHERE:
         database.run_many(sql, [(each.id,) for each in gone])
     # Whoever purges next finishes what a crash leaves behind.
     _mark(database, _unfinished(database) + 1)

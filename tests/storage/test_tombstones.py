@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scim_server import clock, idempotency, tenants, tokens
+from scim_server import clock, idempotency, outbox, tenants, tokens
 from scim_server.protocol.query import Query
 from scim_server.protocol.registry import Registry
 from scim_server.resources import listing, tombstones
@@ -295,6 +295,14 @@ class TestPurge:
         delete(house, "User", id)
         assert tombstones.purge(house.database, "cli", house.database.type_numbers([]), [page]) == 0
         restore(house, "User", id)
+
+    def test_mail_that_was_not_sent_goes_with_what_was_said_of_it(self, house: House) -> None:
+        gone, stays = user(house, "bjensen"), user(house, "jsmith")
+        outbox.queue(house.database, house.by.tenant.number, "example.com", [gone, stays])
+        house.database.run("UPDATE outbox SET last_error = '550 no mailbox bjensen@example.com', next_at = NULL")
+        delete(house, "User", gone)
+        purge(house, gone)
+        assert house.database.rows("SELECT resource_id FROM outbox") == [(stays,)]
 
     def test_tokens_of_the_user_and_answers_from_before_go(self, house: House) -> None:
         id = user(house, "bjensen")
