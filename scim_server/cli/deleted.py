@@ -100,8 +100,8 @@ def deleted_restore(ids: tuple[str, ...]) -> None:
         if of_type is None:
             raise TombstoneError(f"{id} is of a resource type that SCIM_SCHEMA_DIR does not have.")
         done = restore(of_type, acting.by, id)
-        links = len(done.relinked.holders) + done.relinked.targets
-        waiting = f"; {done.relinked.waiting} wait for other deleted resources" if done.relinked.waiting else ""
+        links = len(done.regained.holders) + done.regained.targets
+        waiting = f"; {done.regained.waiting} wait for other deleted resources" if done.regained.waiting else ""
         click.echo(f"Restored the {of_type.name} {done.name} ({id}), references: {links}{waiting}.", err=True)
         if of_type.name == "User":
             click.echo("Passwords and own tokens are not kept: set a new password.", err=True)

@@ -26,13 +26,14 @@ from scim_server.resources.body import Text, gathered
 from scim_server.resources.references import References
 from scim_server.resources.shared import Shared
 from scim_server.resources.values import Answer, Draft, Hashes, New, Patch, Representation, Whole
-from scim_server.storage import documents, members, passwords, tombstones
+from scim_server.storage import documents, members, passwords
 from scim_server.storage.keys import scope_of, type_in
+from scim_server.storage.members import Regained
 from scim_server.storage.parts import Part, Targets
 from scim_server.storage.rows import rows_of
 from scim_server.storage.search import Search
 from scim_server.storage.sources import TRUE, Condition, Finite, Single, Source, joined
-from scim_server.storage.tombstones import Deleted, Relinked
+from scim_server.storage.tombstones import Deleted
 from scim_server.tenants import Tenant
 from scim_server.tokens import Principal, scope_prefix
 
@@ -361,15 +362,14 @@ class Resources:
         self.check(by, old, None)
         now = max(clock.now(), current.modified)
         rows = rows_of(self._definition(by), old)
-        links = members.links(self.shared.database, current.key)
-        documents.delete(self.shared.database, current, now, rows, links)
-        members.unlink(self.shared.database, current.key)
-        touched = documents.touch(self.shared.database, {source for source, _ in links["to"]}, now)
+        documents.delete(self.shared.database, current, now, rows)
+        holders = members.lose(self.shared.database, current.key)
+        touched = documents.touch(self.shared.database, {source for source, _ in holders}, now)
         self._record(by, "delete", [(id, [])], now)
-        for source, attribute in links["to"]:
+        for source, attribute in holders:
             self._record_reference(by, source, touched[source], attribute, now)
 
-    def bring_back(self, by: Principal, deleted: Deleted) -> Relinked:
+    def bring_back(self, by: Principal, deleted: Deleted) -> Regained:
         """Let a deleted resource live again, and its references as far as the other side lives.
 
         What refers to it gets a new version. Raises Taken when another resource has a value that must be unique.
@@ -381,12 +381,12 @@ class Resources:
             raise taken
         now = max(clock.now(), deleted.modified)
         documents.restore(database, deleted, now, content)
-        relinked = tombstones.relink(database, deleted.key)
-        touched = documents.touch(database, {source for source, _ in relinked.holders}, now)
+        regained = members.regain(database, deleted.key)
+        touched = documents.touch(database, {source for source, _ in regained.holders}, now)
         self._record(by, "restore", [(deleted.id, audit.names_in(document))], now)
-        for source, attribute in relinked.holders:
+        for source, attribute in regained.holders:
             self._record_reference(by, source, touched[source], attribute, now)
-        return relinked
+        return regained
 
     def _check_tenant(self, by: Principal) -> None:
         """Refuse a write that was read under other policies than hold by now. Raises 503."""

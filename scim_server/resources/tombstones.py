@@ -9,7 +9,8 @@ from scim_server.protocol import template
 from scim_server.storage import documents, members, tombstones
 from scim_server.storage.database import Database
 from scim_server.storage.keys import tenant_in, type_in
-from scim_server.storage.tombstones import Deleted, Relinked, TombstoneError
+from scim_server.storage.members import Regained
+from scim_server.storage.tombstones import Deleted, TombstoneError
 from scim_server.tokens import Principal
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ class Restored:
     """A resource that lives again."""
 
     name: str
-    relinked: Relinked
+    regained: Regained
 
 
 def name_of(deleted: Deleted) -> str:
@@ -40,7 +41,7 @@ def restore(of_type: "Resources", by: Principal, id: str) -> Restored:
         deleted = tombstones.find(database, id)
         name = f"{of_type.name} {name_of(deleted)}"
         try:
-            relinked = of_type.bring_back(by, deleted)
+            regained = of_type.bring_back(by, deleted)
         except documents.Taken as taken:
             path = next(a.path for a in of_type.resource_type.by_path.values() if a.number == taken.attribute)
             raise TombstoneError(
@@ -49,7 +50,7 @@ def restore(of_type: "Resources", by: Principal, id: str) -> Restored:
         _check_circles(of_type, deleted.key, name)
         # They ended with the user.
         tokens.revoke_own(database, id)
-    return Restored(name_of(deleted), relinked)
+    return Restored(name_of(deleted), regained)
 
 
 def _check_circles(of_type: "Resources", key: int, name: str) -> None:
@@ -74,7 +75,7 @@ def purge(database: Database, credential: str, types: Mapping[str, int], pages: 
         now = clock.now()
         with database.transaction():
             # What was restored meanwhile stays.
-            gone = tombstones.forget(database, page)
+            gone = tombstones.forget(database, page, now)
             # An answer that was given before may show them, whole or as a member of something else.
             idempotency.let_go(database, max(deleted.deleted for deleted in page))
             for deleted in gone:

@@ -5,7 +5,7 @@ and its audit row are one.
 """
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -120,12 +120,13 @@ def create(database: Database, scope: int, now: str, new: Sequence[tuple[str, Co
 
 
 def restore(database: Database, deleted: Deleted, now: str, content: Content) -> None:
-    """Insert a deleted resource again, under its key, with the version after its last.
+    """Let a deleted resource live again, under its key, with the version after its last.
 
     None of its unique values may be `taken`.
     """
     scope = scope_in(deleted.key)
     _insert(database, scope, [(deleted.key, deleted.id, deleted.version + 1, deleted.created, now, content)])
+    database.run("DELETE FROM tombstone WHERE key = ?", (deleted.key,))
     database.run("UPDATE collection SET total = total + 1 WHERE scope = ?", (scope,))
 
 
@@ -173,15 +174,14 @@ def update(database: Database, stored: Stored, now: str, old: Rows, new: Content
     grams.changed(database, [(key, old.columns, new.rows.columns)])
 
 
-def delete(database: Database, stored: Stored, now: str, old: Rows, links: Mapping[str, Any]) -> None:
-    """Move a resource to the tombstones; ``links`` are the references it had, for a restore."""
+def delete(database: Database, stored: Stored, now: str, old: Rows) -> None:
+    """Move a resource to the tombstones."""
     scope = scope_in(stored.key)
     database.run(
-        "INSERT INTO tombstone (key, scope, id, version, created, modified, deleted, template, links)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (stored.key, scope, stored.id, stored.version, stored.created, stored.modified, now, stored.template,
-         json.dumps(links)),
-    )  # fmt: skip
+        "INSERT INTO tombstone (key, scope, id, version, created, modified, deleted, template)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (stored.key, scope, stored.id, stored.version, stored.created, stored.modified, now, stored.template),
+    )
     _give_back(database, scope, old.unique)
     for table, column in (("value", "resource"), ("password", "resource"), ("body", "key"), ("resource", "key")):
         database.run(f"DELETE FROM {table} WHERE {column} = ?", (stored.key,))

@@ -137,15 +137,38 @@ def enclosing(database: Database, key: int, attribute: int) -> set[int]:
     return {found for (found,) in database.rows(sql, (key, attribute, attribute))}
 
 
-def links(database: Database, key: int) -> dict[str, list[tuple[int, int]]]:
-    """Return all references from and to a resource: (attribute, target) and (source, attribute)."""
-    return {
-        "from": database.rows("SELECT attribute, target FROM reference WHERE source = ?", (key,)),
-        "to": database.rows("SELECT source, attribute FROM reference WHERE target = ?", (key,)),
-    }
+def lose(database: Database, key: int) -> list[tuple[int, int]]:
+    """Let all references from and to a deleted resource be lost; return source and attribute of those to it."""
+    holders = database.rows("SELECT source, attribute FROM reference WHERE target = ?", (key,))
+    for end in ("source", "target"):
+        _move(database, "reference", "lost_reference", f"{end} = ?", key)
+    return holders
 
 
-def unlink(database: Database, key: int) -> None:
-    """Remove all references from and to a resource."""
-    database.run("DELETE FROM reference WHERE source = ?", (key,))
-    database.run("DELETE FROM reference WHERE target = ?", (key,))
+class Regained(NamedTuple):
+    """What became of the lost references of a restored resource."""
+
+    holders: list[tuple[int, int]]
+    """Source and attribute of those to it that came back."""
+    targets: int
+    """How many came back from it."""
+    waiting: int
+    """How many wait until the other side is restored too."""
+
+
+def regain(database: Database, key: int) -> Regained:
+    """Bring the lost references of a restored resource back, as far as the other side lives."""
+    lives = "EXISTS (SELECT 1 FROM resource r WHERE r.key = {end})"
+    to, from_ = f"target = ? AND {lives.format(end='source')}", f"source = ? AND {lives.format(end='target')}"
+    holders = database.rows(f"SELECT source, attribute FROM lost_reference WHERE {to}", (key,))
+    _move(database, "lost_reference", "reference", to, key)
+    targets = _move(database, "lost_reference", "reference", from_, key)
+    waiting = database.row("SELECT count(*) FROM lost_reference WHERE source = ? OR target = ?", (key, key))
+    return Regained(holders, targets, int(waiting[0]) if waiting else 0)
+
+
+def _move(database: Database, here: str, there: str, where: str, key: int) -> int:
+    columns = "source, attribute, target"
+    sql = f"INSERT INTO {there} ({columns}) SELECT {columns} FROM {here} WHERE {where} ON CONFLICT DO NOTHING"
+    database.run(sql, (key,))
+    return database.run(f"DELETE FROM {here} WHERE {where}", (key,))

@@ -1,5 +1,6 @@
 import errno
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from playhouse.migrations import Runner
 
 from scim_server.storage import migrations
 from scim_server.storage.database import Busy, Database, DatabaseError, open_prepared, path_in
@@ -129,6 +131,18 @@ def test_a_released_migration_never_changes() -> None:
     directory = Path(migrations.__file__).parent
     found = {path.stem: hashlib.sha256(path.read_bytes()).hexdigest() for path in directory.glob("[0-9]*.py")}
     assert {name: found.get(name) for name in RELEASED} == RELEASED
+
+
+def test_references_of_deleted_resources_survive_the_upgrade(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'x.db'}")
+    Runner(database.peewee, str(Path(migrations.__file__).parent)).up("0005_outbox")
+    insert = "INSERT INTO tombstone VALUES (?, 1, ?, 1, '', '', '', x'7b7d', ?)"
+    database.run(insert, (7, "a", json.dumps({"from": [[5, 8], [5, 9]], "to": [[6, 5]]})))
+    database.run(insert, (8, "b", json.dumps({"from": [], "to": [[7, 5]]})))
+    assert database.upgrade()[0] == "0006_lost_references"
+    assert database.rows("SELECT * FROM lost_reference ORDER BY 1, 3") == [(6, 5, 7), (7, 5, 8), (7, 5, 9)]
+    assert database.rows("SELECT key, id, template FROM tombstone") == [(7, "a", b"{}"), (8, "b", b"{}")]
+    database.close()
 
 
 def test_a_name_is_held_by_one_at_a_time_and_given_back(tmp_path: Path) -> None:

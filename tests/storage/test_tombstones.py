@@ -116,7 +116,7 @@ def test_what_comes_back_is_what_was_there(house: House, rich: dict[str, tuple[s
     delete(house, kind, id)
     assert id not in found(house, kind)
     restored = restore(house, kind, id)
-    assert restored.relinked.waiting == 0
+    assert restored.regained.waiting == 0
     after = {key: shown(house, *each) for key, each in rich.items()}
     assert {key: apart(each) for key, each in after.items()} == {key: apart(each) for key, each in before.items()}
     assert {kind: found(house, kind) for kind in lists} == lists
@@ -182,7 +182,7 @@ def test_a_reference_between_two_deleted_ones_comes_back_with_the_second(
         delete(house, *both[index])
     first = restore(house, *both[back[0]])
     # The reference waits as long as the tombstone that has it was not the one of the first.
-    assert (len(first.relinked.holders), first.relinked.targets) == (0, 0)
+    assert (len(first.regained.holders), first.regained.targets) == (0, 0)
     restore(house, *both[back[1]])
     assert members_of(house, both[0][1]) == [member]
     assert shown(house, "User", member)["groups"][0]["value"] == both[0][1]
@@ -266,8 +266,7 @@ class TestPurge:
         assert kept.needs_scrubbing(house.database)
         assert kept.scrub(house.database)
         assert not kept.needs_scrubbing(house.database)
-        links = [json.loads(text) for (text,) in house.database.rows("SELECT links FROM tombstone")]
-        assert sum(len(each["from"]) + len(each["to"]) for each in links) == 1
+        assert len(house.database.rows("SELECT * FROM lost_reference")) == 1
         with pytest.raises(TombstoneError):
             restore(house, "User", member)
         restore(house, "Group", guides)
