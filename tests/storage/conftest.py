@@ -32,16 +32,23 @@ class House:
         return replace(self, by=replace(self.by, tenant=tenants.find(self.database, self.by.tenant.name)))
 
 
+def house_on(database: Database, registry: Registry) -> House:
+    """Return what works on a database, which has one tenant or gets it."""
+    database.upgrade()
+    if not tenants.every(database):
+        tenants.create(database, "default", "Example Company")
+    tenant = tenants.find(database, None)
+    numbers = database.type_numbers(registry.resource_types)
+    shared = Shared(database, registry, read_settings({"SCIM_BASE_URL": BASE_URL}), numbers, b"k" * 32)
+    return House(database, all_resources(shared), Principal("test", tenant, frozenset({"admin"}), habits=Habits(ALL)))
+
+
 @contextmanager
 def housed(directory: Path, registry: Registry) -> Iterator[House]:
     """A house in a directory."""
-    database = Database(f"sqlite:///{directory / 'x.db'}")
-    database.upgrade()
-    tenant = tenants.create(database, "default", "Example Company")
-    numbers = database.type_numbers(registry.resource_types)
-    shared = Shared(database, registry, read_settings({"SCIM_BASE_URL": BASE_URL}), numbers, b"k" * 32)
-    yield House(database, all_resources(shared), Principal("test", tenant, frozenset({"admin"}), habits=Habits(ALL)))
-    database.close()
+    made = house_on(Database(f"sqlite:///{directory / 'x.db'}"), registry)
+    yield made
+    made.database.close()
 
 
 @pytest.fixture
