@@ -22,6 +22,8 @@ SqlError = peewee.DatabaseError
 """Whatever the database itself refuses, the two above included."""
 Row = tuple[Any, ...]
 
+_refusals = peewee.ExceptionWrapper(peewee.EXCEPTIONS)  # type: ignore[attr-defined]
+"""Turns the driver's errors into peewee's, as `execute_sql` does: fetching and many rows at once go past it."""
 _MIGRATIONS = Path(__file__).resolve().parent / "migrations"
 PRAGMAS = {
     "journal_mode": "wal",
@@ -66,16 +68,19 @@ class Database:
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """Run a statement and return all its rows."""
-        found: list[Row] = self.peewee.execute_sql(sql, parameters).fetchall()
+        with _refusals:
+            found: list[Row] = self.peewee.execute_sql(sql, parameters).fetchall()
         return found
 
     def each(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[Row]:
         """Run a statement and yield its rows as they are asked for; within a `snapshot` they are of one state."""
-        yield from self.peewee.execute_sql(sql, parameters)
+        with _refusals:
+            yield from self.peewee.execute_sql(sql, parameters)
 
     def row(self, sql: str, parameters: Sequence[Any] = ()) -> Row | None:
         """Run a statement and return its first row, if any."""
-        found: Row | None = self.peewee.execute_sql(sql, parameters).fetchone()
+        with _refusals:
+            found: Row | None = self.peewee.execute_sql(sql, parameters).fetchone()
         return found
 
     def run(self, sql: str, parameters: Sequence[Any] = ()) -> int:
@@ -85,7 +90,8 @@ class Database:
 
     def run_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """Run a statement once for each row of parameters."""
-        self.peewee.connection().executemany(sql, rows)
+        with _refusals:
+            self.peewee.connection().executemany(sql, rows)
 
     @contextmanager
     def transaction(self, *, waits: bool = True) -> Iterator[None]:

@@ -5,13 +5,14 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from playhouse.migrations import Runner
 
 from scim_server.storage import migrations
-from scim_server.storage.database import Busy, Database, DatabaseError, open_prepared, path_in
+from scim_server.storage.database import Busy, Database, DatabaseError, Unavailable, open_prepared, path_in
 
 
 @pytest.fixture
@@ -35,6 +36,25 @@ def test_a_failed_transaction_leaves_nothing(counter: Database) -> None:
     with counter.transaction():
         counter.run("UPDATE counter SET n = 6")
     assert counter.row("SELECT n FROM counter") == (6,)
+
+
+OVERFLOW = -(2**63)
+"""abs() of it fails, but only when its row is reached."""
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda database: database.rows("SELECT abs(n) FROM counter"),
+        lambda database: database.row("SELECT max(abs(n)) FROM counter"),
+        lambda database: list(database.each("SELECT abs(n) FROM counter")),
+        lambda database: database.run_many("UPDATE counter SET n = abs(?)", [(1,), (OVERFLOW,)]),
+    ],
+)
+def test_a_failure_at_any_row_is_one_of_the_database(counter: Database, work: Callable[[Database], object]) -> None:
+    counter.run_many("INSERT INTO counter VALUES (?)", [(1,), (OVERFLOW,)])
+    with pytest.raises(Unavailable, match="overflow"):
+        work(counter)
 
 
 def test_writers_of_threads_and_processes_queue(counter: Database) -> None:
