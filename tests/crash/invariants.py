@@ -7,7 +7,7 @@ from scim_server import tenants
 from scim_server.protocol import template
 from scim_server.protocol.registry import Registry
 from scim_server.storage import grams
-from scim_server.storage.database import Database
+from scim_server.storage.database import Database, SqlError
 from scim_server.storage.documents import COLUMNS
 from scim_server.storage.keys import key_of, scope_in, tenant_in, type_in
 from scim_server.storage.rows import Rows, rows_of
@@ -50,7 +50,16 @@ _HISTORY = (
 
 def broken(database: Database, registry: Registry) -> list[str]:
     """Return a sentence for everything in a database that must not be, none for a sound one."""
+    try:
+        return _broken(database, registry)
+    except SqlError as error:
+        return [f"the database can be read: {error}"]
+
+
+def _broken(database: Database, registry: Registry) -> list[str]:
     found = [f"integrity_check: {row[0]}" for row in database.rows("PRAGMA integrity_check") if row[0] != "ok"]
+    if found:
+        return found
     with database.snapshot():
         for sentence, sql in (*_RULES.items(), ("a version counts the changes that were audited", _HISTORY)):
             found += [f"{sentence}: {row}" for row in database.rows(sql)]
@@ -82,7 +91,11 @@ def _wrong_rows(database: Database, registry: Registry) -> Iterator[str]:
     pending = {key for (key,) in database.rows("SELECT key FROM gram_pending")}
     sql = f"SELECT r.key, r.id, r.scope, r.display, b.template, {', '.join(COLUMNS)} FROM resource r JOIN body b USING (key)"
     for key, id, scope, display, text, *columns in database.rows(sql):
-        document = template.stored(text)
+        try:
+            document = template.stored(text)
+        except ValueError:
+            yield f"a body is JSON: {id}"
+            continue
         definition = registry.under(policies[tenant_in(key)]).resource_types[names[type_in(key)]]
         wanted = rows_of(definition, document)
         filled = {name: value for name, value in zip(COLUMNS, columns, strict=True) if value is not None}

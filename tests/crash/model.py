@@ -176,18 +176,19 @@ def lost_or_halved(database: Database, registry: Registry, model: Model, acknowl
 
     The model goes on to what was found.
     """
-    wrong = broken(database, registry)
+    if wrong := broken(database, registry):
+        return wrong
     while model.done < acknowledged:
         model.apply()
     found = observed(database, model.prefix)
     if found == model.state():
-        return wrong
+        return []
     further = copy.deepcopy(model)
     further.apply()
     if found == further.state():
         model.things, model.done = further.things, further.done
-        return wrong
-    return [*wrong, f"after {model.done} writes: {_difference(model.state(), found)}"]
+        return []
+    return [f"after {model.done} writes: {_difference(model.state(), found)}"]
 
 
 def _difference(wanted: State, found: State) -> str:
