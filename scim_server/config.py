@@ -268,7 +268,11 @@ def create_key(settings: Settings) -> bool:
         return False
     create_private(settings.key_file)
     settings.key_file.chmod(0o600)
-    settings.key_file.write_text(secrets.token_hex(_KEY_BYTES) + "\n", encoding="ascii")
+    with settings.key_file.open("w", encoding="ascii") as file:
+        file.write(secrets.token_hex(_KEY_BYTES) + "\n")
+        file.flush()
+        # Tokens are on the disk when they are shown; without the key they would be worth nothing after a power cut.
+        os.fsync(file.fileno())
     return True
 
 

@@ -1,5 +1,6 @@
 """Settings are read strictly: a default, a good value, or one sentence that names the variable."""
 
+import os
 from dataclasses import fields
 from pathlib import Path
 
@@ -329,6 +330,15 @@ def test_a_key_is_made_once_and_read_by_its_owner_only(tmp_path: Path) -> None:
     assert server_key(settings) == key
     assert len(key) == 64
     assert settings.key_file.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_new_key_and_its_name_are_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: dict[int, int] = {}
+    monkeypatch.setattr("os.fsync", lambda file: synced.update({os.fstat(file).st_ino: os.fstat(file).st_size}))
+    settings = read_settings({"SCIM_DATA_DIR": str(tmp_path)})
+    create_key(settings)
+    assert synced.keys() == {tmp_path.stat().st_ino, settings.key_file.stat().st_ino}
+    assert synced[settings.key_file.stat().st_ino] == settings.key_file.stat().st_size
 
 
 def test_a_key_file_that_was_left_empty_is_filled_and_closed_to_others(tmp_path: Path) -> None:

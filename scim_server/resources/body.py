@@ -1,10 +1,16 @@
 """What is sent as the body of an answer, and where does it wait when it is large?"""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from tempfile import SpooledTemporaryFile
 from typing import IO
 
+from scim_server.protocol.errors import ScimError
+from scim_server.protocol.wording import say
+
+log = logging.getLogger(__name__)
 Body = bytes | IO[bytes]
 """A body in memory, or a file at its beginning."""
 _IN_MEMORY = 1024 * 1024
@@ -25,13 +31,24 @@ class Text:
 
 
 def gathered(texts: Sequence[Text], before: bytes = b"", after: bytes = b"") -> Body:
-    """Return texts, separated by commas, as one body.
+    """Return texts, separated by commas, as one body. Raises 503 when there is no room for it.
 
     With a rest of any text it is a file, so that neither memory nor a client's pace matters from here on.
     """
     if not any(text.rest for text in texts):
         return before + b",".join(text.head for text in texts) + after
     file = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 (it is closed when it has been sent)
+    try:
+        return _put(file, texts, before, after)
+    except OSError as error:
+        log.error("a temporary file cannot be written: %s", error)  # noqa: TRY400 (its text says all)
+        with suppress(OSError):
+            file.close()
+        detail = say("The server has no room for an answer as large as this one; ask for less of it or try again.")
+        raise ScimError(503, detail, None, {"Retry-After": "5"}) from None
+
+
+def _put(file: "SpooledTemporaryFile[bytes]", texts: Sequence[Text], before: bytes, after: bytes) -> Body:
     file.write(before)
     for number, text in enumerate(texts):
         if number:

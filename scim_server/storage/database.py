@@ -5,7 +5,7 @@ import logging
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -110,12 +110,15 @@ class Database:
             raise Busy
         try:
             descriptor = self._lock_descriptor("lock")
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX if waits else fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise Busy from None
+            how = fcntl.LOCK_EX if waits else fcntl.LOCK_EX | fcntl.LOCK_NB
+            if not _is_locked(lambda: fcntl.flock(descriptor, how)):
+                raise Busy
             try:
                 yield
+            except Unavailable:
+                # One that was opened while the file could not be written would never write.
+                self.close()
+                raise
             finally:
                 fcntl.flock(descriptor, fcntl.LOCK_UN)
         finally:
@@ -180,7 +183,10 @@ class Database:
         process, descriptor = self._lock_files.get(ending, (0, 0))
         if process != os.getpid():
             path = self.path.with_name(f"{self.path.name}.{ending}")
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except OSError as error:
+                raise Unavailable(f"{path}: {error.strerror}") from error
             self._lock_files[ending] = os.getpid(), descriptor
         return descriptor
 
@@ -222,9 +228,7 @@ class Database:
 @contextmanager
 def _byte_lock(descriptor: int, offset: int) -> Iterator[bool]:
     """Lock one byte of a file, unless another process has; tell whether."""
-    try:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, offset)
-    except BlockingIOError:
+    if not _is_locked(lambda: fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, offset)):
         yield False
         return
     try:
@@ -233,9 +237,24 @@ def _byte_lock(descriptor: int, offset: int) -> Iterator[bool]:
         fcntl.lockf(descriptor, fcntl.LOCK_UN, 1, offset)
 
 
+def _is_locked(lock: Callable[[], None]) -> bool:
+    """Lock, unless another process has; tell whether. Raises Unavailable."""
+    try:
+        lock()
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        raise Unavailable(f"a lock: {error.strerror}") from error
+    return True
+
+
 def open_prepared(url: str) -> Database:
-    """Return the database, which must be initialised and up to date. Raises DatabaseError."""
+    """Return the database, which must be initialised, up to date and open to writing. Raises DatabaseError."""
     database = Database(url)
+    for path in (database.path.parent, database.path):
+        # Where nothing can be written, SQLite says no more than that it cannot open the file.
+        if path.exists() and not os.access(path, os.W_OK):
+            raise DatabaseError(f"{path} cannot be written to; the server needs the database and its directory.")
     if not database.applied():
         raise DatabaseError(f"The database {database.path} is not initialised; run scim-server init.")
     if pending := database.pending():
@@ -255,5 +274,10 @@ def path_in(url: str) -> Path:
 
 
 def create_private(path: Path) -> None:
-    """Create an empty file that only its owner may read, unless the file exists."""
+    """Create an empty file that only its owner may read, unless the file exists; its name is on the disk then."""
     os.close(os.open(path, os.O_CREAT | os.O_CLOEXEC, 0o600))
+    directory = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

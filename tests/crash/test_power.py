@@ -24,15 +24,6 @@ LONGEST = 500
 """Changes of files until the power goes: about ten writes."""
 
 
-@pytest.fixture
-def prepared(tmp_path: Path, registry: Registry) -> Path:
-    """The directory of an initialised database."""
-    directory = tmp_path / "prepared"
-    directory.mkdir()
-    house_on(Database(f"sqlite:///{directory / 'x.db'}"), registry).database.close()
-    return directory
-
-
 def cut(prepared: Path, registry: Registry, cuts: int, seed: int, **pragmas: Any) -> Iterator[list[str]]:
     """Yield what was wrong after each power cut; each life goes on with what the one before left."""
     chance = random.Random(seed)

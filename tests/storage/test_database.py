@@ -207,10 +207,34 @@ def test_a_name_is_given_back_when_it_cannot_be_held(tmp_path: Path, monkeypatch
     for name in ("os.open", "fcntl.lockf"):
         with monkeypatch.context() as patch:
             patch.setattr(name, fail)
-            with pytest.raises(OSError, match="no locks"), database.claim("a" * 64):
+            with pytest.raises(Unavailable, match="no locks"), database.claim("a" * 64):
                 pass
         with database.claim("a" * 64) as held:
             assert held
+
+
+@pytest.mark.parametrize("name", ["os.open", "fcntl.flock"])
+def test_a_lock_that_cannot_be_had_is_a_failure_of_the_database(
+    counter: Database, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EROFS, "read-only file system")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(name, fail)
+        with pytest.raises(Unavailable, match="read-only"), counter.transaction():
+            counter.run("UPDATE counter SET n = 1")
+    with counter.transaction():
+        assert counter.row("SELECT n FROM counter") == (0,)
+
+
+def test_a_connection_that_cannot_write_is_not_used_again(counter: Database) -> None:
+    counter.run("PRAGMA query_only = 1")
+    with pytest.raises(Unavailable, match="readonly"), counter.transaction():
+        counter.run("UPDATE counter SET n = 1")
+    with counter.transaction():
+        counter.run("UPDATE counter SET n = 2")
+    assert counter.row("SELECT n FROM counter") == (2,)
 
 
 def test_who_does_not_wait_is_told_that_another_one_writes(counter: Database) -> None:
