@@ -4,17 +4,16 @@ import os
 import signal
 import sqlite3
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 
 import httpx2 as httpx
 import pytest
 
 from tests.releases import ROOT
-from tests.scim import BULK_REQUEST, create_user
+from tests.scim import create_user
 from tests.server import Server
 
 
@@ -57,55 +56,6 @@ def test_it_starts_again_unaided_after_kill_9(server: Server, http: httpx.Client
     with server.started():
         assert http.get("Users").json()["Resources"] == users
         create_user(http, "later")
-
-
-def test_a_bulk_cut_off_by_kill_9_is_whole_or_absent_and_whole_if_it_was_answered(
-    server: Server, http: httpx.Client
-) -> None:
-    size, sent, answered = 40, 0, set[int]()
-
-    def send() -> None:
-        nonlocal sent
-        with suppress(httpx.TransportError):
-            while True:
-                sent += 1
-                answer = bulk(http, sent, size)
-                assert {result["status"] for result in answer.json()["Operations"]} == {"201"}
-                answered.add(sent)
-
-    for delay in (0.05, 0.12, 0.2):
-        with server.started():
-            before = len(answered)
-            sender = threading.Thread(target=send)
-            sender.start()
-            while len(answered) == before:
-                time.sleep(0.005)
-            time.sleep(delay)
-            server.kill()
-            sender.join()
-    with server.started():
-        for number in range(1, sent + 1):
-            users = http.get("Users", params={"filter": f'userName sw "b{number}-"', "count": 0}).json()["totalResults"]
-            groups = http.get("Groups", params={"filter": f'displayName eq "b{number}"'}).json()
-            members = len(groups["Resources"][0]["members"]) if groups["totalResults"] else 0
-            assert (users, members) in ([(size, size)] if number in answered else [(size, size), (0, 0)])
-    assert len(answered) >= 3
-
-
-def bulk(http: httpx.Client, number: int, size: int) -> httpx.Response:
-    """Create users and a group that has them all."""
-    members = [{"value": f"bulkId:{n}"} for n in range(size)]
-    operations = [
-        {"method": "POST", "path": "/Users", "bulkId": str(n), "data": {"userName": f"b{number}-{n}"}}
-        for n in range(size)
-    ]
-    group = {
-        "method": "POST",
-        "path": "/Groups",
-        "bulkId": "g",
-        "data": {"displayName": f"b{number}", "members": members},
-    }
-    return http.post("Bulk", json={"schemas": [BULK_REQUEST], "Operations": [group, *operations]})
 
 
 def test_a_worker_that_dies_is_replaced(server: Server, http: httpx.Client) -> None:

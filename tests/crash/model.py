@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import httpx2 as httpx
 import orjson
 
 from scim_server.protocol import template
@@ -23,6 +24,8 @@ from tests.storage.conftest import House
 
 _BLOCK = 6
 """Writes until the names change."""
+_USERS = 12
+"""Users in a Bulk."""
 
 
 class Request(NamedTuple):
@@ -42,25 +45,26 @@ def request(prefix: str, number: int, id_of: IdOf) -> Request:
     match step:
         case 0:
             users = [
-                {"method": "POST", "path": "/Users", "bulkId": str(n), "data": _user(f"{name}-{n}")} for n in range(4)
+                {"method": "POST", "path": "/Users", "bulkId": str(n), "data": _user(f"{name}-{n}")}
+                for n in range(_USERS)
             ]
-            data = {"displayName": name, "members": [{"value": f"bulkId:{n}"} for n in range(4)]}
+            data = {"displayName": name, "members": [{"value": f"bulkId:{n}"} for n in range(_USERS)]}
             group = {"method": "POST", "path": "/Groups", "bulkId": "g", "data": data}
             return Request("POST", "Bulk", {"schemas": [BULK_REQUEST], "Operations": [group, *users]})
         case 1:
-            return Request("POST", "Users", _user(f"{name}-4"))
+            return Request("POST", "Users", _user(f"{name}-x"))
         case 2:
-            added = {"op": "add", "path": "members", "value": [{"value": id_of("User", f"{name}-4")}]}
+            added = {"op": "add", "path": "members", "value": [{"value": id_of("User", f"{name}-x")}]}
             removed = {"op": "remove", "path": f'members[value eq "{id_of("User", f"{name}-0")}"]'}
             return Request("PATCH", f"Groups/{id_of('Group', name)}", _patch(added, removed))
         case 3:
             return Request("DELETE", f"Users/{id_of('User', f'{name}-1')}", None)
         case 4:
-            return Request("PUT", f"Users/{id_of('User', f'{name}-2')}", _user(f"{name}-2x", "Boss"))
+            return Request("PUT", f"Users/{id_of('User', f'{name}-2')}", _user(f"{name}-2y", "Boss"))
         case _:
             title = {"op": "replace", "path": "title", "value": "Chief"}
             emails = {"op": "remove", "path": "emails"}
-            return Request("PATCH", f"Users/{id_of('User', f'{name}-4')}", _patch(title, emails))
+            return Request("PATCH", f"Users/{id_of('User', f'{name}-x')}", _patch(title, emails))
 
 
 def _user(name: str, title: str = "Guide") -> dict[str, Any]:
@@ -99,36 +103,38 @@ class Model:
         self.prefix = prefix
         self.done = 0
         self.things: list[_Thing] = []
+        self.users: list[_Thing] = []
+        """Those of the present names, the one that is created alone at the end."""
+        self.group = _Thing("")
 
     def apply(self) -> None:
         """Do the next write."""
         step = self.done % _BLOCK
         self.done += 1
-        if step == 0:
-            name = f"{self.prefix}{self.done // _BLOCK}"
-            users = [_Thing(f"{name}-{n}", "Guide", 2) for n in range(4)]
-            self.things += [*users, _Thing(name, members=users[:])]
-            return
-        first, second, third, _, group = self.things[-5:] if step == 1 else self.things[-6:-1]
-        fifth = self.things[-1]
         match step:
+            case 0:
+                name = f"{self.prefix}{self.done // _BLOCK}"
+                self.users = [_Thing(f"{name}-{n}", "Guide", 2) for n in range(_USERS)]
+                self.group = _Thing(name, members=self.users[:])
+                self.things += [*self.users, self.group]
             case 1:
-                self.things.append(_Thing(f"{group.name}-4", "Guide", 2))
+                self.users.append(_Thing(f"{self.group.name}-x", "Guide", 2))
+                self.things.append(self.users[-1])
             case 2:
-                group.members.remove(first)
-                group.members.append(fifth)
-                group.change("patch")
+                self.group.members.remove(self.users[0])
+                self.group.members.append(self.users[-1])
+                self.group.change("patch")
             case 3:
-                second.is_gone = True
-                second.history["delete"] += 1
-                group.members.remove(second)
-                group.change("replace")
+                self.users[1].is_gone = True
+                self.users[1].history["delete"] += 1
+                self.group.members.remove(self.users[1])
+                self.group.change("replace")
             case 4:
-                third.name, third.title = f"{third.name}x", "Boss"
-                third.change("replace")
-            case 5:
-                fifth.title, fifth.emails = "Chief", 0
-                fifth.change("patch")
+                self.users[2].name, self.users[2].title = f"{self.users[2].name}y", "Boss"
+                self.users[2].change("replace")
+            case _:
+                self.users[-1].title, self.users[-1].emails = "Chief", 0
+                self.users[-1].change("patch")
 
     def state(self) -> State:
         return {
@@ -186,7 +192,7 @@ def lost_or_halved(database: Database, registry: Registry, model: Model, acknowl
     further = copy.deepcopy(model)
     further.apply()
     if found == further.state():
-        model.things, model.done = further.things, further.done
+        model.apply()
         return []
     return [f"after {model.done} writes: {_difference(model.state(), found)}"]
 
@@ -218,6 +224,27 @@ def write(house: House, prefix: str, number: int) -> None:
             of_type.patch(house.by, id, body)
         case _:
             of_type.delete(house.by, id)
+
+
+def send(http: httpx.Client, prefix: str, number: int) -> bool:
+    """Do one write over HTTP; tell whether it was done. Raises TransportError when it is not known."""
+    missing = False
+
+    def id_of(kind: str, name: str) -> str:
+        nonlocal missing
+        attribute = "userName" if kind == "User" else "displayName"
+        answer = http.get(f"{kind}s", params={"filter": f'{attribute} eq "{name}"', "attributes": "id"})
+        found = answer.json().get("Resources") if answer.is_success else None
+        missing = missing or not found
+        return str(found[0]["id"]) if found else ""
+
+    method, path, body = request(prefix, number, id_of)
+    if missing:
+        return False
+    answer = http.request(method, path, json=body)
+    if path != "Bulk":
+        return answer.is_success
+    return answer.is_success and all(result["status"] == "201" for result in answer.json()["Operations"])
 
 
 def id_in(database: Database, kind: str, name: str) -> str:
