@@ -38,6 +38,9 @@ _RULES = {
     "the audit ends with the one deletion": (
         "SELECT t.id FROM tombstone t WHERE (SELECT count(*) FROM audit WHERE resource_id = t.id AND operation = 'delete') <> 1"
     ),
+    "mail is about a resource that is or was": (
+        "SELECT number FROM outbox WHERE resource_id NOT IN (SELECT id FROM resource UNION ALL SELECT id FROM tombstone)"
+    ),
     "nothing live was deleted": "SELECT resource_id FROM audit JOIN resource ON id = resource_id WHERE operation = 'delete'",
 }
 """Sentences, and statements that find what breaks them."""

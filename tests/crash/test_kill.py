@@ -3,7 +3,6 @@
 import os
 import random
 import signal
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ import pytest
 
 from scim_server.protocol.registry import Registry
 from scim_server.storage.database import Database
+from tests.crash.apps import command
 from tests.crash.model import Model, lost_or_halved, send
 from tests.crash.writer import PREFIX, Nursery
 from tests.releases import ROOT
@@ -91,9 +91,7 @@ def workers(server: Server) -> list[int]:
     return [int(pid) for pid in Path(f"/proc/{master}/task/{master}/children").read_text().split()]
 
 
-def killed_servers(
-    server: Server, registry: Registry, kills: int, command: Sequence[str] = SERVE
-) -> Iterator[list[str]]:
+def killed_servers(server: Server, registry: Registry, kills: int, serve: Sequence[str] = SERVE) -> Iterator[list[str]]:
     """Yield what was wrong after each kill, of a worker or every fourth time of the whole server, under four clients."""
     chance, number, token = random.Random(kills), 0, server.token("admin")
     senders = [Sender(server, token, prefix) for prefix in CLIENTS]
@@ -103,7 +101,7 @@ def killed_servers(
         for sender in senders:
             stack.enter_context(sender.http)
         while number < kills:
-            with server.started(command, ROOT):
+            with server.started(serve, ROOT):
                 while number < kills and server.process and server.process.poll() is None:
                     number += 1
                     wait_for(lambda: len(workers(server)) == server.settings.workers)
@@ -128,13 +126,5 @@ def test_of_a_server_whose_processes_are_killed_nothing_is_lost_or_halved(tmp_pa
 
 
 def test_a_server_without_transactions_is_found_out(tmp_path: Path, registry: Registry) -> None:
-    command = (
-        sys.executable,
-        "-m",
-        "gunicorn",
-        "--config",
-        "python:scim_server.gunicorn_conf",
-        "tests.crash.apps:torn()",
-    )
-    found = killed_servers(Server(tmp_path).initialised(), registry, 12, command)
+    found = killed_servers(Server(tmp_path).initialised(), registry, 12, command("torn"))
     assert any(not line.startswith("refused") for wrong in found for line in wrong)
