@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import apsw
+from peewee import SqliteDatabase
 from playhouse.apsw_ext import APSWDatabase
 
 from scim_server.storage.database import PRAGMAS, Database
@@ -158,6 +159,14 @@ class DatabaseOn(Database):
     def run(self, sql: str, parameters: Any = ()) -> int:
         self.peewee.execute_sql(sql, parameters)
         return int(self.peewee.connection().changes())
+
+
+class Glance(Database):
+    """The database as the server opens it, but what it does to the files need not last."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"sqlite:///{path}")
+        self.peewee = SqliteDatabase(str(path), pragmas=PRAGMAS | {"synchronous": "off"})
 
 
 def put_back(image: Mapping[str, bytes], directory: Path) -> None:

@@ -12,13 +12,12 @@ from typing import Any
 import pytest
 
 from scim_server.protocol.registry import Registry
-from scim_server.storage.database import Database
-from tests.crash.disk import DatabaseOn, Disk, put_back
+from tests.crash.disk import DatabaseOn, Disk, Glance, put_back
 from tests.crash.model import Model, lost_or_halved, write
 from tests.storage.conftest import house_on
 
 CUTS = int(os.environ.get("CRASH_CUTS", "200"))
-LIVES = 50
+LIVES = 25
 """Cuts on one database."""
 LONGEST = 500
 """Changes of files until the power goes: about ten writes."""
@@ -46,7 +45,7 @@ def cut(prepared: Path, registry: Registry, cuts: int, seed: int, **pragmas: Any
             shutil.copy(directory / "x.db-shm", left)
         looked_at = prepared.with_name(f"looked at {number}")
         shutil.copytree(left, looked_at)
-        with closing(Database(f"sqlite:///{looked_at / 'x.db'}")) as found:
+        with closing(Glance(looked_at / "x.db")) as found:
             yield lost_or_halved(found, registry, model, done)
         shutil.rmtree(looked_at)
         shutil.rmtree(directory)
