@@ -11,7 +11,7 @@ COMPILE = CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --upgrad
     --no-strip-extras --no-emit-options --no-emit-index-url --build-deps-for editable setup.cfg
 
 .DEFAULT_GOAL = help
-.PHONY: help run test bench lint lock clean
+.PHONY: help run test crash bench lint lock clean
 
 help: ## Show this help.
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile
@@ -35,6 +35,10 @@ run: .venv/.run ## Set everything up and serve; the first start makes a token an
 
 test: .venv/.dev ## Set everything up and run the whole test suite.
 	$(BIN)/python -m pytest --cov
+
+crash: .venv/.dev ## Kill writers and cut the power 10,000 times, and race for long; takes half an hour.
+	CRASH_KILLS=10000 CRASH_CUTS=10000 CRASH_SERVER_KILLS=200 RACE_ROUNDS=2000 RACE_OPERATIONS=1000 \
+	    $(BIN)/python -m pytest --durations=10 tests/crash
 
 bench: .venv/.dev ## Measure huge groups, Bulk and refusals; prints ratios.
 	$(BIN)/python -m benchmarks.members

@@ -9,7 +9,7 @@ from scim_server.config import SCIM_ROOT, Settings, read_settings, server_key
 from scim_server.protocol.registry import load_registry
 from scim_server.resources.kinds import all_resources
 from scim_server.resources.shared import Shared
-from scim_server.storage.database import Unavailable, open_prepared
+from scim_server.storage.database import Unavailable, first_of, open_prepared
 from scim_server.tokens import Authenticator
 from scim_server.web import auth, csv, discovery, errors, scim
 from scim_server.web.paths import Paths
@@ -33,7 +33,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
-    errors.install(app, Unavailable)
+    errors.install(app, Unavailable, first_of)
     auth.install(app, authenticator, settings.public_discovery)
     app.register_blueprint(discovery.blueprint(registry, settings), url_prefix=SCIM_ROOT)
     resources = all_resources(shared)

@@ -14,7 +14,7 @@ from scim_server.config import ConfigError, Settings, read_settings, unknown_nam
 from scim_server.protocol.errors import ScimError
 from scim_server.protocol.registry import SchemaError
 from scim_server.protocol.text import check_text
-from scim_server.storage.database import Database, DatabaseError, SqlError, open_prepared
+from scim_server.storage.database import Database, DatabaseError, SqlError, first_of, open_prepared
 from scim_server.storage.tombstones import TombstoneError
 from scim_server.tenants import TenantError
 from scim_server.tokens import TokenError
@@ -56,7 +56,7 @@ def reports(command: _F) -> _F:
         except _EXPECTED as error:
             fail(error)
         except SqlError as error:
-            fail(f"The database cannot be used: {error}.")
+            fail(f"The database cannot be used: {first_of(error)}.")
         except BrokenPipeError:
             # Who reads the output has seen enough; click ends quietly.
             raise

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import peewee
@@ -22,8 +23,6 @@ SqlError = peewee.DatabaseError
 """Whatever the database itself refuses, the two above included."""
 Row = tuple[Any, ...]
 
-_refusals = peewee.ExceptionWrapper(peewee.EXCEPTIONS)  # type: ignore[attr-defined]
-"""Turns the driver's errors into peewee's, as `execute_sql` does: fetching and many rows at once go past it."""
 _MIGRATIONS = Path(__file__).resolve().parent / "migrations"
 PRAGMAS = {
     "journal_mode": "wal",
@@ -43,6 +42,19 @@ logging.getLogger("peewee").setLevel(logging.WARNING)
 
 class Busy(Unavailable):
     """Another transaction is writing, and this one does not wait."""
+
+
+class _Refusals(peewee.ExceptionWrapper):
+    """Turns the driver's errors into peewee's, as `execute_sql` does: fetching and many rows at once go past it."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if not isinstance(error, peewee.PeeweeException):
+            super().__exit__(kind, error, traceback)
+
+
+_refusals = _Refusals(peewee.EXCEPTIONS)  # type: ignore[attr-defined]
 
 
 class _Undone(Exception):
@@ -235,6 +247,17 @@ def _byte_lock(descriptor: int, offset: int) -> Iterator[bool]:
         yield True
     finally:
         fcntl.lockf(descriptor, fcntl.LOCK_UN, 1, offset)
+
+
+def first_of(error: SqlError) -> BaseException:
+    """Return the failure that others followed from.
+
+    With a full disk SQLite rolls back by itself, and then there is nothing left to roll back, which fails as well.
+    """
+    first: BaseException = error
+    while first.__context__:
+        first = first.__context__
+    return first
 
 
 def _is_locked(lock: Callable[[], None]) -> bool:

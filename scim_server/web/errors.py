@@ -2,6 +2,8 @@
 
 import logging
 import secrets
+from collections.abc import Callable
+from typing import TypeVar
 
 import orjson
 from flask import Flask, Response
@@ -13,6 +15,7 @@ from scim_server.protocol.wording import say
 from scim_server.web.negotiation import drain, language
 from scim_server.web.replies import respond
 
+_Failure = TypeVar("_Failure", bound=Exception)
 log = logging.getLogger(__name__)
 
 _DETAILS = {
@@ -21,7 +24,7 @@ _DETAILS = {
 }
 
 
-def install(app: Flask, unavailable: type[Exception]) -> None:
+def install(app: Flask, unavailable: type[_Failure], why: Callable[[_Failure], BaseException]) -> None:
     """Answer every exception with an Error message; ``unavailable`` is what a database out of reach raises."""
 
     @app.errorhandler(ScimError)
@@ -36,8 +39,8 @@ def install(app: Flask, unavailable: type[Exception]) -> None:
         return _respond(ScimError(status, detail, None, headers))
 
     @app.errorhandler(unavailable)
-    def respond_unavailable(error: Exception) -> Response:
-        log.error("the database is unavailable: %s", error)
+    def respond_unavailable(error: _Failure) -> Response:
+        log.error("the database is unavailable: %s", why(error))
         detail = say("The server cannot reach its database; try again.")
         return _respond(ScimError(503, detail, None, {"Retry-After": "5"}))
 

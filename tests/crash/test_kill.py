@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -29,9 +30,9 @@ LONGEST = 0.025
 """Seconds until a writer is killed: about ten writes."""
 
 
-def killed(directory: Path, registry: Registry, kills: int, fault: str = "none") -> Iterator[list[str]]:
+def killed(directory: Path, registry: Registry, kills: int, seed: int, fault: str = "none") -> Iterator[list[str]]:
     """Yield what was wrong after each kill of a writer."""
-    chance = random.Random(kills)
+    chance = random.Random(seed)
     database = Database(f"sqlite:///{directory / 'x.db'}")
     with closing(Nursery(database.path, fault)) as nursery, closing(database):
         model = Model(PREFIX)
@@ -48,15 +49,16 @@ def test_of_a_killed_writer_nothing_is_lost_or_halved(tmp_path: Path, registry: 
     for number in range(0, KILLS, LIVES):
         directory = tmp_path / str(number)
         directory.mkdir()
-        for wrong in killed(directory, registry, min(LIVES, KILLS - number)):
+        for wrong in killed(directory, registry, min(LIVES, KILLS - number), number):
             assert wrong == []
+        shutil.rmtree(directory)
 
 
 @pytest.mark.parametrize("fault", ["hasty", "torn"])
 def test_a_writer_that_is_hasty_or_has_no_transactions_is_found_out(
     tmp_path: Path, registry: Registry, fault: str
 ) -> None:
-    assert any(killed(tmp_path, registry, 40, fault))
+    assert any(killed(tmp_path, registry, 40, 0, fault))
 
 
 SERVE = (*SCIM_SERVER, "serve")

@@ -6,13 +6,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import pytest
 from playhouse.migrations import Runner
 
 from scim_server.storage import migrations
-from scim_server.storage.database import Busy, Database, DatabaseError, Unavailable, open_prepared, path_in
+from scim_server.storage.database import Busy, Database, DatabaseError, Unavailable, first_of, open_prepared, path_in
 
 
 @pytest.fixture
@@ -226,6 +227,19 @@ def test_a_lock_that_cannot_be_had_is_a_failure_of_the_database(
             counter.run("UPDATE counter SET n = 1")
     with counter.transaction():
         assert counter.row("SELECT n FROM counter") == (0,)
+
+
+@pytest.mark.parametrize("within", [Database.savepoint, lambda _: nullcontext()])
+def test_a_full_disk_is_what_is_said_though_undoing_fails_too(
+    counter: Database, within: Callable[[Database], AbstractContextManager[None]]
+) -> None:
+    counter.run("PRAGMA max_page_count = 4")
+    with pytest.raises(Unavailable) as failure, counter.transaction():
+        counter.run("UPDATE counter SET n = 1")
+        with within(counter):
+            counter.run("INSERT INTO counter VALUES (zeroblob(100000))")
+    assert "full" in str(first_of(failure.value))
+    assert counter.rows("SELECT n FROM counter") == [(0,)]
 
 
 def test_a_connection_that_cannot_write_is_not_used_again(counter: Database) -> None:
