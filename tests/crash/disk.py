@@ -149,12 +149,20 @@ class _File(apsw.VFSFile):
         self.disk.synced()
 
 
+class _Apsw(APSWDatabase):
+    """A driver that writes times as Python's own does."""
+
+    def _add_conn_hooks(self, conn: apsw.Connection) -> None:
+        conn.convert_binding = lambda *binding: str(binding[-1])
+        super()._add_conn_hooks(conn)
+
+
 class DatabaseOn(Database):
     """The database as the server opens it, on a disk."""
 
     def __init__(self, path: Path, disk: Disk, **pragmas: Any) -> None:
         super().__init__(f"sqlite:///{path}")
-        self.peewee = APSWDatabase(str(path), pragmas=PRAGMAS | pragmas, vfs=disk.name)
+        self.peewee = _Apsw(str(path), pragmas=PRAGMAS | pragmas, vfs=disk.name)
 
     def run(self, sql: str, parameters: Any = ()) -> int:
         self.peewee.execute_sql(sql, parameters)

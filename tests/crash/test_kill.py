@@ -26,6 +26,8 @@ KILLS = int(os.environ.get("CRASH_KILLS", "200"))
 SERVER_KILLS = int(os.environ.get("CRASH_SERVER_KILLS", "8"))
 LIVES = 50
 """Kills of writers on one database."""
+SERVER_LIVES = 20
+"""The same, of servers."""
 LONGEST = 0.025
 """Seconds until a writer is killed: about ten writes."""
 
@@ -123,8 +125,14 @@ def killed_servers(server: Server, registry: Registry, kills: int, serve: Sequen
 
 def test_of_a_server_whose_processes_are_killed_nothing_is_lost_or_halved(tmp_path: Path, registry: Registry) -> None:
     """Kill as often as CRASH_SERVER_KILLS says."""
-    for wrong in killed_servers(Server(tmp_path).initialised(), registry, SERVER_KILLS):
-        assert wrong == []
+    for number in range(0, SERVER_KILLS, SERVER_LIVES):
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        for wrong in killed_servers(
+            Server(directory).initialised(), registry, min(SERVER_LIVES, SERVER_KILLS - number)
+        ):
+            assert wrong == []
+        shutil.rmtree(directory)
 
 
 def test_a_server_without_transactions_is_found_out(tmp_path: Path, registry: Registry) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from scim_server.protocol.registry import Registry
 from tests.crash.disk import DatabaseOn, Disk, Glance, put_back
+from tests.crash.invariants import broken
 from tests.crash.model import Model, lost_or_halved, write
 from tests.storage.conftest import house_on
 
@@ -58,6 +59,22 @@ def test_a_power_cut_takes_nothing_that_was_acknowledged(prepared: Path, registr
     for number in range(0, CUTS, LIVES):
         for wrong in cut(prepared, registry, min(LIVES, CUTS - number), number):
             assert wrong == []
+
+
+def test_after_a_power_cut_during_the_preparation_another_one_completes_it(tmp_path: Path, registry: Registry) -> None:
+    cuts = 0
+    for seed in range(CUTS // 10):
+        chance = random.Random(seed)
+        new, left = tmp_path / f"new {seed}", tmp_path / f"left {seed}"
+        new.mkdir()
+        disk = Disk(new, chance, chance.randrange(200))
+        house_on(DatabaseOn(new / "x.db", disk), registry).database.close()
+        put_back(disk.left or {}, left)
+        cuts += disk.left is not None
+        with closing(Glance(left / "x.db")) as found:
+            write(house_on(found, registry), "c", 0)
+            assert broken(found, registry) == []
+    assert cuts >= CUTS // 20
 
 
 @pytest.mark.parametrize(("synchronous", "breaks"), [("normal", False), ("off", True)])
