@@ -2,9 +2,8 @@
 
 A VFS of SQLite over the real files: they are what the system's cache has. Beside them it keeps what the disk has for sure
 (as of the last sync) and what it may have (every write since). A power cut leaves any part of the latter: sectors are
-written in any order, and a write of several may be torn. Creating and removing a file lasts only from the next sync of
-any file in the directory on, as fsync of a file in SQLite's VFS brings its directory along; the database itself is there
-before.
+written in any order, and a write of several may be torn. A new file may be missing until it is synced, with which SQLite
+syncs its directory too; one that was removed may be there again until then.
 """
 
 import random
@@ -146,7 +145,8 @@ class _File(apsw.VFSFile):
     def xSync(self, flags: int) -> None:
         self.disk.change()
         self.kept.sync()
-        self.disk.synced()
+        if not self.kept.is_there:
+            self.disk.synced()
 
 
 class _Apsw(APSWDatabase):
