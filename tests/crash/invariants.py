@@ -13,6 +13,7 @@ from scim_server.storage.keys import key_of, scope_in, tenant_in, type_in
 from scim_server.storage.rows import Rows, rows_of
 
 _LIVE = "SELECT key FROM resource"
+_KEPT = f"{_LIVE} UNION ALL SELECT key FROM tombstone"
 _RULES = {
     "every resource has a body": f"{_LIVE} WHERE key NOT IN (SELECT key FROM body)",
     "every body belongs to a resource": f"SELECT key FROM body WHERE key NOT IN ({_LIVE})",
@@ -35,13 +36,19 @@ _RULES = {
         "SELECT resource_id FROM audit GROUP BY resource_id HAVING sum(operation = 'create') <> 1"
         " OR min(number) <> min(CASE operation WHEN 'create' THEN number END)"
     ),
-    "the audit ends with the one deletion": (
-        "SELECT t.id FROM tombstone t WHERE (SELECT count(*) FROM audit WHERE resource_id = t.id AND operation = 'delete') <> 1"
+    "whatever is deleted was deleted once more than it was restored": (
+        "SELECT id FROM (SELECT id, 0 AS gone FROM resource UNION ALL SELECT id, 1 FROM tombstone) WHERE gone <> (SELECT"
+        " coalesce(sum(operation = 'delete'), 0) - coalesce(sum(operation = 'restore'), 0) FROM audit WHERE resource_id = id)"
+    ),
+    "a lost reference has a side that is deleted": (
+        f"SELECT source, target FROM lost_reference WHERE source IN ({_LIVE}) AND target IN ({_LIVE})"
+    ),
+    "both sides of a lost reference are kept": (
+        f"SELECT source, target FROM lost_reference WHERE source NOT IN ({_KEPT}) OR target NOT IN ({_KEPT})"
     ),
     "mail is about a resource that is or was": (
         "SELECT number FROM outbox WHERE resource_id NOT IN (SELECT id FROM resource UNION ALL SELECT id FROM tombstone)"
     ),
-    "nothing live was deleted": "SELECT resource_id FROM audit JOIN resource ON id = resource_id WHERE operation = 'delete'",
 }
 """Sentences, and statements that find what breaks them."""
 _HISTORY = (
