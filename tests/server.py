@@ -113,6 +113,15 @@ class Server:
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(timeout=30)
 
+    def written(self) -> bytes:
+        """Return what is in the files of the data directory and in the log.
+
+        Another process reads them: one that has a database open must not open and close its file by other means, as
+        it would lose SQLite's locks (https://sqlite.org/howtocorrupt.html, section 2.2).
+        """
+        files = [*self.settings.data_dir.iterdir(), self.log]
+        return subprocess.run(["cat", *files], stdout=subprocess.PIPE, check=True).stdout
+
     def logged(self, text: str) -> str:
         """Wait for a text in the log, which is written after the answer; return the whole log."""
         wait_for(lambda: text in self.log.read_text())

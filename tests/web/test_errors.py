@@ -218,11 +218,15 @@ def test_an_unexpected_failure_is_500_without_internals(
     http: httpx2.Client, server: Server, database: Database
 ) -> None:
     made = create_user(http)
+    ((key, template),) = database.rows(
+        "SELECT key, template FROM body JOIN resource USING (key) WHERE id = ?", (made["id"],)
+    )
+    sql = "UPDATE body SET template = ? WHERE key = ?"
     with database.transaction():
-        database.run(
-            "UPDATE body SET template = x'00' WHERE key = (SELECT key FROM resource WHERE id = ?)", (made["id"],)
-        )
+        database.run(sql, (b"\0", key))
     detail = assert_scim_error(http.get(f"Users/{made['id']}?attributes=userName"), 500)
+    with database.transaction():
+        database.run(sql, (template, key))
     reference = detail.split()[-1].rstrip(".")
     assert reference in server.log.read_text()
     assert "Traceback" not in detail
