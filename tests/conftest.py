@@ -24,10 +24,12 @@ def registry() -> Registry:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A gunicorn with two workers over a fresh SQLite file."""
+    """A gunicorn with two workers over a fresh SQLite file, with which nothing is wrong after all tests."""
     directory = tmp_path_factory.mktemp("server")
     with Server(directory).initialised().started() as running:
         yield running
+    done = running.command("check", "--data")
+    assert done.returncode == 0, done.stdout
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 import os
 import pwd
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import wraps
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -103,3 +104,17 @@ def operator(tenant_name: str | None) -> "Operator":
 
 def opened_database() -> Database:
     return open_prepared(settings_in_effect().database_url)
+
+
+def _ignore(steps: int) -> None:
+    """Show nothing."""
+
+
+@contextmanager
+def progress(length: int, label: str) -> Iterator[Callable[[int], None]]:
+    """Show on a terminal, and nowhere else, how far it is; what this yields is told of each step."""
+    if not sys.stderr.isatty():
+        yield _ignore
+        return
+    with click.progressbar(length=length, label=label, file=sys.stderr) as bar:
+        yield bar.update

@@ -1,7 +1,7 @@
 """The commands about files of accounts."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from shutil import copyfileobj
 from tempfile import SpooledTemporaryFile
@@ -10,7 +10,7 @@ from typing import IO
 import click
 
 from scim_server import tenants
-from scim_server.cli.common import credential, fail, reports, settings_in_effect
+from scim_server.cli.common import credential, fail, progress, reports, settings_in_effect
 from scim_server.config import server_key
 from scim_server.csv_accounts.exporting import ENCODINGS, Export
 from scim_server.csv_accounts.importing import CREATE, DELETE, EDIT, UNTOUCHED, Import, Outcome
@@ -46,7 +46,7 @@ def import_(file: IO[bytes], dry_run: bool, encoding: str | None, lang: str | No
     language = lang or by.language
     with _speaking(language):
         table = read(_content(file), encoding)
-        with _progress(len(table.rows), in_language(say("Importing"), language)) as advance:
+        with progress(len(table.rows), in_language(say("Importing"), language)) as advance:
             outcome = Import(resources).run(by, table, is_dry=dry_run, progress=advance)
     for line in _lines(outcome):
         click.echo(in_language(line, language))
@@ -66,7 +66,7 @@ def export(filter: str | None, lang: str, encoding: str, tenant_name: str | None
         found = Export(resources["User"], by, filter)
         # What CP932 cannot hold may be in the last row: nothing is written before that is known.
         target: IO[bytes] = waiting if encoding == CP932 else output
-        with _progress(found.total, in_language(say("Exporting"), by.language)) as advance:
+        with progress(found.total, in_language(say("Exporting"), by.language)) as advance:
             for count, piece in found.pieces(lang, encoding):
                 target.write(piece)
                 advance(count)
@@ -106,20 +106,6 @@ def _speaking(language: str) -> Iterator[None]:
         fail(in_language(say("Nothing was changed; errors: {count}.", count=len(refused.problems)), language))
     except ScimError as error:
         fail(in_language(error.detail, language))
-
-
-def _ignore(steps: int) -> None:
-    """Show nothing."""
-
-
-@contextmanager
-def _progress(length: int, label: str) -> Iterator[Callable[[int], None]]:
-    """Show on a terminal, and nowhere else, how far it is; what this yields is told of each step."""
-    if not sys.stderr.isatty():
-        yield _ignore
-        return
-    with click.progressbar(length=length, label=label, file=sys.stderr) as bar:
-        yield bar.update
 
 
 def _lines(outcome: Outcome) -> Iterator[str]:

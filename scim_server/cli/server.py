@@ -7,10 +7,12 @@ from dataclasses import fields
 import click
 
 from scim_server import tenants
-from scim_server.cli.common import reports, settings_in_effect
+from scim_server.cli.common import fail, progress, reports, settings_in_effect
 from scim_server.config import SECRETS, Settings, create_key, server_key
 from scim_server.protocol.habits import shown_accepted
 from scim_server.protocol.registry import load_registry
+from scim_server.resources.upkeep import kinds_in
+from scim_server.storage import integrity
 from scim_server.storage.database import Database, open_prepared
 
 
@@ -65,10 +67,17 @@ def serve(bind: str | None, workers: int | None) -> None:
 
 
 @click.command()
+@click.option("--data", is_flag=True, help="Look instead for anything wrong in the database; the server may run.")
 @reports
-def check() -> None:
-    """Show the effective settings, secrets masked, and whether the server could start."""
+def check(data: bool) -> None:
+    """Show the effective settings, secrets masked, and whether the server could start.
+
+    With --data, verify the data: the exit status is 1 if anything is wrong with it.
+    """
     settings = settings_in_effect()
+    if data:
+        _check_data(settings)
+        return
     for field in fields(settings):
         value = getattr(settings, field.name)
         value = shown_accepted(value) if isinstance(value, frozenset) else value
@@ -77,3 +86,16 @@ def check() -> None:
         click.echo(f"SCIM_{field.name.upper()}={'' if shown is None else shown}")
     _try_start(settings)
     click.echo("The server can start.", err=True)
+
+
+def _check_data(settings: Settings) -> None:
+    kind_of = kinds_in(load_registry(settings.schema_dir))
+    database = open_prepared(settings.database_url)
+    count = 0
+    with progress(integrity.size(database), "Checking") as advance:
+        for finding in integrity.check(database, kind_of, advance):
+            click.echo(finding)
+            count += 1
+    if count:
+        fail(f"{count} found.")
+    click.echo("Nothing is wrong with the data.", err=True)

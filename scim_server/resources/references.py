@@ -179,7 +179,7 @@ class References:
     def _write(self, key: int, attribute: Attribute, wanted: Collection[str], gone: Collection[str] | None) -> bool:
         """Add the wanted targets and remove what is gone, with None all others; tell whether that changed anything."""
         database, number = self.shared.database, attribute.number
-        types = _target_types(attribute)
+        types = target_types(attribute)
         scopes = [scope_of(tenant_in(key), self.shared.type_numbers[name]) for name in types]
         if gone is None:
             changed = members.keep(database, key, number, scopes, wanted)
@@ -218,7 +218,7 @@ class References:
         """Return what makes the JSON text of an element from key, id and display, as a projection shows it."""
         shown = shown_subs(attribute, projection)
         heads: dict[int, list[bytes]] = {}
-        for name in _target_types(attribute):
+        for name in target_types(attribute):
             root = orjson.dumps(self.shared.root(name))[:-1]
             parts = {
                 "value": b'"value":"\0"',
@@ -240,7 +240,7 @@ class References:
         """Return where a search finds the attributes, by their paths."""
         found: dict[str, Source] = {}
         for attribute in self.attributes:
-            names = {self.shared.type_numbers[name]: name for name in _target_types(attribute)}
+            names = {self.shared.type_numbers[name]: name for name in target_types(attribute)}
             scopes = [scope_of(tenant, number) for number in names]
             roots = {number: self.shared.root(name) for number, name in names.items()}
             found[attribute.path] = targets(attribute, scopes, names, roots)
@@ -259,7 +259,8 @@ def _with_elements(operation: Operation, described: Mapping[str, dict[str, str]]
     return dataclasses.replace(operation, value=value)
 
 
-def _target_types(attribute: Attribute) -> tuple[str, ...]:
+def target_types(attribute: Attribute) -> tuple[str, ...]:
+    """Return the names of the resource types that a reference attribute may point to."""
     ref = attribute.sub("$ref")
     return ref.reference_types if ref else ()
 

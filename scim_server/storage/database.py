@@ -5,7 +5,7 @@ import logging
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -113,11 +113,12 @@ class Database:
         handler is not. The lock is taken before BEGIN IMMEDIATE, so a transaction never fails as locked.
         Raises Busy when another one writes and this one does not wait.
         """
-        with self._writing(waits=waits), self.peewee.atomic("IMMEDIATE"):
+        with self.writing(waits=waits), self.peewee.atomic("IMMEDIATE"):
             yield
 
     @contextmanager
-    def _writing(self, *, waits: bool = True) -> Iterator[None]:
+    def writing(self, *, waits: bool = True) -> Iterator[None]:
+        """Let no other thread or process write. Raises Busy as `transaction` does."""
         if not self._writer.acquire(blocking=waits):
             raise Busy
         try:
@@ -141,14 +142,18 @@ class Database:
 
         Readers go on, writers wait. Return False when a reader kept the log from being emptied.
         """
-        with self._writing():
-            # The copy may be larger than the memory.
-            self.run("PRAGMA temp_store = file")
-            try:
-                self.run("VACUUM")
-                return self.row("PRAGMA wal_checkpoint(TRUNCATE)") == (0, 0, 0)
-            finally:
-                self.run(f"PRAGMA temp_store = {PRAGMAS['temp_store']}")
+        with self.writing(), self.waiting_in_files():
+            self.run("VACUUM")
+            return self.row("PRAGMA wal_checkpoint(TRUNCATE)") == (0, 0, 0)
+
+    @contextmanager
+    def waiting_in_files(self) -> Iterator[None]:
+        """Keep what may be larger than the memory, a copy or what is sorted, in files; around a `transaction`."""
+        self.run("PRAGMA temp_store = file")
+        try:
+            yield
+        finally:
+            self.run(f"PRAGMA temp_store = {PRAGMAS['temp_store']}")
 
     @contextmanager
     def rehearsal(self) -> Iterator[None]:
@@ -216,6 +221,10 @@ class Database:
             return []
         return [step.name for step in self._runner().status() if step.applied]
 
+    def known(self) -> list[str]:
+        """Return the names of all migrations of this release."""
+        return [step.name for step in self._runner().migrations()]
+
     def upgrade(self) -> list[str]:
         """Apply the pending migrations, each in a transaction, and return their names."""
         create_private(self.path)
@@ -224,6 +233,15 @@ class Database:
 
     def _runner(self) -> Runner:
         return Runner(self.peewee, str(_MIGRATIONS))
+
+    def last_numbers(self) -> dict[str, int]:
+        """Return the last number that was given to a row, of each table that never gives one twice."""
+        return dict(self.rows("SELECT name, seq FROM sqlite_sequence"))
+
+    def continue_numbers(self, last: Mapping[str, int]) -> None:
+        """Give further rows of tables numbers after the last ones, within the caller's transaction."""
+        self.run_many("DELETE FROM sqlite_sequence WHERE name = ?", [(name,) for name in last])
+        self.run_many("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", last.items())
 
     def type_numbers(self, names: Iterable[str]) -> dict[str, int]:
         """Return the number of each resource type, giving the next free one to a new name."""

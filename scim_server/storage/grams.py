@@ -6,12 +6,14 @@ searched there until some hundred of them are indexed at once: one by one would 
 several times as dear.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from functools import cache
 from operator import add
 
-from scim_server.storage.database import Database
-from scim_server.storage.keys import scope_range
+from scim_server.storage.database import Database, SqlError
+from scim_server.storage.keys import order_in, scope_in, scope_range
 from scim_server.storage.sources import Condition
 
 COLUMNS = (
@@ -25,6 +27,7 @@ _MOST_TOKENS = 16
 _BATCH = 500
 _MANY = 100
 _LOOK_EVERY = 64
+_DELETE_ALL = "INSERT INTO gram (gram) VALUES ('delete-all')"
 
 
 def candidates(column: str, needle: str, scope: int) -> Condition:
@@ -81,9 +84,54 @@ def compact(database: Database) -> None:
     database.run("INSERT INTO gram (gram) VALUES ('optimize')")
 
 
+def entries(database: Database) -> Iterator[tuple[str, int]]:
+    """Yield every token of the index with each key that it leads to."""
+    _open_entries(database)
+    yield from database.each("SELECT term, doc FROM temp.gram_entry")
+
+
+def weights(database: Database) -> Iterator[tuple[str, int]]:
+    """Yield every token of the index with the sum of the weights of the keys that it leads to."""
+    _open_entries(database)
+    weight = "1 + ((doc & 17179869183) % 16777213 * ((doc & 17179869183) % 65521) + (doc >> 34)) % 16777213"
+    yield from database.each(f"SELECT term, sum({weight}) FROM temp.gram_entry GROUP BY term")
+
+
+def weight_of(key: int) -> int:
+    """Return a number that others than a key's hardly add up to, below 2 ** 24, as the database can compute it."""
+    order = order_in(key)
+    return 1 + (order % 16777213 * (order % 65521) + scope_in(key)) % 16777213
+
+
+def _open_entries(database: Database) -> None:
+    database.run("CREATE VIRTUAL TABLE IF NOT EXISTS temp.gram_entry USING fts5vocab (main, gram, instance)")
+
+
+def rebuild(database: Database, columns: Iterable[Sequence[tuple[int, Columns]]]) -> None:
+    """Index all resources anew, some at a time, within the caller's transaction."""
+    try:
+        database.run(_DELETE_ALL)
+    except SqlError:
+        _lay_out(database)
+        database.run(_DELETE_ALL)
+    database.run("DELETE FROM gram_pending")
+    for rows in columns:
+        _index(database, rows)
+
+
+def _lay_out(database: Database) -> None:
+    """Let the index be as that of a new database: one that cannot even be opened cannot be dropped either."""
+    with closing(sqlite3.connect(":memory:")) as fresh:
+        fresh.execute("CREATE VIRTUAL TABLE gram USING fts5 (grams, content = '', detail = 'none', columnsize = 0)")
+        for table in ("gram_data", "gram_idx", "gram_config"):
+            database.run(f"DELETE FROM {table}")
+            for row in fresh.execute(f"SELECT * FROM {table}").fetchall():
+                database.run(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)
+
+
 def _index(database: Database, new: Iterable[tuple[int, Columns]]) -> None:
     # Departments, titles and given names repeat in what is loaded together.
-    known = cache(_tokens)
+    known = cache(tokens_in)
     rows = [(key, tokens) for key, columns in new if (tokens := tokens_of(columns, known))]
     database.run_many("INSERT INTO gram (rowid, grams) VALUES (?, ?)", rows)
 
@@ -93,12 +141,13 @@ def tokens_of(columns: Columns, of_text: Callable[[str, str], str] | None = None
 
     ``of_text`` may remember the tokens of a column's letter and its text.
     """
-    of_text = of_text or _tokens
+    of_text = of_text or tokens_in
     texts = [(letter, columns.get(column) or "") for column, letter in _letters().items()]
     return " ".join([of_text(letter, text) for letter, text in texts if len(text) >= SHORTEST])
 
 
-def _tokens(letter: str, text: str) -> str:
+def tokens_in(letter: str, text: str) -> str:
+    """Return the tokens of a text in the column of a letter."""
     short, long = _grams(text)
     return letter + f" {letter}".join(dict.fromkeys(short + long))
 

@@ -26,6 +26,14 @@ def tenant_range(scope: int) -> tuple[int, int]:
     return tenant << _TYPE_BITS + _ORDER_BITS, (tenant + 1) << _TYPE_BITS + _ORDER_BITS
 
 
+def tenant_in_scope(scope: int) -> int:
+    return scope >> _TYPE_BITS
+
+
+def type_in_scope(scope: int) -> int:
+    return scope & LAST_TYPE
+
+
 def key_of(scope: int, order: int) -> int:
     return scope << _ORDER_BITS | order
 
@@ -36,6 +44,10 @@ def scope_in(key: int) -> int:
 
 def tenant_in(key: int) -> int:
     return key >> _TYPE_BITS + _ORDER_BITS
+
+
+def order_in(key: int) -> int:
+    return key & (1 << _ORDER_BITS) - 1
 
 
 def type_in(key: int) -> int:

@@ -32,28 +32,28 @@ class House:
         return replace(self, by=replace(self.by, tenant=tenants.find(self.database, self.by.tenant.name)))
 
 
-def house_on(database: Database, registry: Registry) -> House:
+def house_on(database: Database, registry: Registry, **settings: str) -> House:
     """Return what works on a database, which has one tenant or gets it."""
     database.upgrade()
     if not tenants.every(database):
         tenants.create(database, "default", "Example Company")
     tenant = tenants.find(database, None)
     numbers = database.type_numbers(registry.resource_types)
-    shared = Shared(database, registry, read_settings({"SCIM_BASE_URL": BASE_URL}), numbers, b"k" * 32)
+    shared = Shared(database, registry, read_settings({"SCIM_BASE_URL": BASE_URL, **settings}), numbers, b"k" * 32)
     return House(database, all_resources(shared), Principal("test", tenant, frozenset({"admin"}), habits=Habits(ALL)))
 
 
 @contextmanager
-def housed(directory: Path, registry: Registry) -> Iterator[House]:
-    """A house in a directory."""
-    made = house_on(Database(f"sqlite:///{directory / 'x.db'}"), registry)
+def housed(path: Path, registry: Registry, **settings: str) -> Iterator[House]:
+    """A house in a file."""
+    made = house_on(Database(f"sqlite:///{path}"), registry, **settings)
     yield made
     made.database.close()
 
 
 @pytest.fixture
 def house(tmp_path: Path, registry: Registry) -> Iterator[House]:
-    with housed(tmp_path, registry) as made:
+    with housed(tmp_path / "x.db", registry) as made:
         yield made
 
 

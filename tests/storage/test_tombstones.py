@@ -381,7 +381,7 @@ USERS, GROUPS = 3, 3
 
 @pytest.fixture(scope="module")
 def shared_house(tmp_path_factory: pytest.TempPathFactory, registry: Registry) -> Iterator[House]:
-    with housed(tmp_path_factory.mktemp("model"), registry) as house:
+    with housed(tmp_path_factory.mktemp("model") / "x.db", registry) as house:
         yield house
 
 
