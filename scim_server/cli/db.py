@@ -2,8 +2,12 @@
 
 import click
 
-from scim_server.cli.common import reports, settings_in_effect
-from scim_server.storage.database import Database, DatabaseError
+from scim_server.cli.common import fail, progress, reports, settings_in_effect
+from scim_server.protocol.registry import load_registry
+from scim_server.resources.upkeep import kinds_in
+from scim_server.storage.database import Database, DatabaseError, open_prepared
+from scim_server.storage.reindex import rebuild
+from scim_server.storage.tables import RESOURCE, count
 
 
 @click.group()
@@ -32,3 +36,20 @@ def db_upgrade() -> None:
         raise DatabaseError(f"There is no database {database.path}; run scim-server init.")
     applied = database.upgrade()
     click.echo(f"Applied {', '.join(applied)}." if applied else "The database is up to date.")
+
+
+@db.command("reindex")
+@reports
+def db_reindex() -> None:
+    """Make anew what is derived: columns, values, unique keys, grams, totals and indexes. Writers wait.
+
+    The exit status is 1 if resources were left as they are, because their bodies cannot be read.
+    """
+    settings = settings_in_effect()
+    kind_of = kinds_in(load_registry(settings.schema_dir))
+    database = open_prepared(settings.database_url)
+    with progress(2 * count(database, RESOURCE), "Rebuilding") as advance:
+        counts = rebuild(database, kind_of, advance)
+    click.echo(f"{counts.total()} resources: {counts['changed']} changed, {counts['left']} left as they are.")
+    if counts["left"]:
+        fail("What is wrong with these, scim-server check --data says.")

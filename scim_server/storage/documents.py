@@ -140,7 +140,7 @@ def _insert(database: Database, scope: int, made: Sequence[tuple[int, str, int, 
     contents = [(key, content) for key, *_, content in made]
     bodies = ((key, content.template) for key, content in contents)
     database.run_many("INSERT INTO body (key, template) VALUES (?, ?)", bodies)
-    _add_values(database, scope, ((key, content.rows.values) for key, content in contents))
+    add_values(database, scope, ((key, content.rows.values) for key, content in contents))
     _take(database, ((key, content.rows.unique) for key, content in contents))
     grams.created(database, [(key, content.rows.columns) for key, content in contents])
 
@@ -170,7 +170,7 @@ def update(database: Database, stored: Stored, now: str, old: Rows, new: Content
         "DELETE FROM value WHERE resource = ? AND attribute = ? AND element = ?",
         [(key, attribute, element) for attribute, element, _ in gone],
     )
-    _add_values(database, scope, [(key, new.rows.values - old.values)])
+    add_values(database, scope, [(key, new.rows.values - old.values)])
     grams.changed(database, [(key, old.columns, new.rows.columns)])
 
 
@@ -207,7 +207,8 @@ def _stored(row: tuple[Any, ...]) -> Stored:
     return Stored(key, id, version, created, modified, filled, tuple(parts))
 
 
-def _add_values(database: Database, scope: int, values: Iterable[tuple[int, Iterable[ValueRow]]]) -> None:
+def add_values(database: Database, scope: int, values: Iterable[tuple[int, Iterable[ValueRow]]]) -> None:
+    """Write value rows of resources, by their keys."""
     rows = ((key, attribute, element, scope, text) for key, rows in values for attribute, element, text in sorted(rows))
     database.run_many("INSERT INTO value (resource, attribute, element, scope, key) VALUES (?, ?, ?, ?, ?)", rows)
 
