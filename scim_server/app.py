@@ -9,7 +9,8 @@ from scim_server.config import SCIM_ROOT, Settings, read_settings, server_key
 from scim_server.protocol.registry import load_registry
 from scim_server.resources.kinds import all_resources
 from scim_server.resources.shared import Shared
-from scim_server.storage.database import Unavailable, first_of, open_prepared
+from scim_server.storage.database import Unavailable, first_of
+from scim_server.storage.opening import open_prepared
 from scim_server.tokens import Authenticator
 from scim_server.web import auth, csv, discovery, errors, scim
 from scim_server.web.paths import Paths

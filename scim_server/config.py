@@ -15,7 +15,9 @@ from marshmallow import fields as kinds
 from scim_server.protocol.habits import ALL, read_accepted
 from scim_server.protocol.limits import GROUP_MEMBERS
 from scim_server.smtp import relay_in, sender_in
-from scim_server.storage.database import DatabaseError, create_private, path_in
+from scim_server.storage.database import DatabaseError
+from scim_server.storage.opening import check_url
+from scim_server.storage.sqlite import create_private
 
 SCIM_ROOT = "/scim/v2"
 _CONTROL = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
@@ -107,7 +109,7 @@ def _check_bind(value: str) -> str | None:
 
 def _check_database(value: str) -> str | None:
     try:
-        path_in(value)
+        check_url(value)
     except DatabaseError as error:
         return str(error).removeprefix("The database URL ").removesuffix(".")
     return None

@@ -94,7 +94,9 @@ class Answers:
             )
         self._database.run("DELETE FROM answer WHERE at < ?", (clock.now(-_KEPT),))
         self._database.run(
-            "INSERT OR REPLACE INTO answer (name, digest, at, status, headers, body) VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO answer (name, digest, at, status, headers, body) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (name)"
+            " DO UPDATE SET digest = excluded.digest, at = excluded.at, status = excluded.status,"
+            " headers = excluded.headers, body = excluded.body",
             (request.name, request.digest, clock.now(), reply.status, json.dumps(dict(reply.headers)), content),
         )
 

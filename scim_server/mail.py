@@ -15,7 +15,7 @@ from email.headerregistry import Address
 
 from scim_server import clock, notice, outbox
 from scim_server.smtp import Connection, Postponed, Refused, Relay, Unreachable
-from scim_server.storage.database import Database
+from scim_server.storage.database import Database, Unavailable
 
 MOST_TRIES = 40
 """After these, in four to five days, a message is given up; see `_pause`."""
@@ -60,13 +60,13 @@ class Worker:
                             self._try(connection, last)
 
     def watch(self) -> None:
-        """Send what is due and what becomes due. While the mail server cannot be used, nothing is counted a try."""
+        """Send what is due and what becomes due. While mail server or database are away, nothing is counted a try."""
         failures = 0
         while not self.is_ending():
             try:
                 self.send()
                 failures = 0
-            except Unreachable as reason:
+            except (Unreachable, Unavailable) as reason:
                 failures += 1
                 _log.warning("%s", reason)
             self._sleep(min(300.0, 5.0 * (1 << min(failures - 1, 6))) * _jitter() if failures else _LOOKS)

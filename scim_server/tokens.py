@@ -277,13 +277,13 @@ class Authenticator:
         try:
             with self._database.transaction(waits=waits):
                 self._database.run_many(
-                    "UPDATE token SET last_used = max(coalesce(last_used, ''), ?) WHERE id = ?",
-                    [(at, id) for id, at in used.items()],
+                    "UPDATE token SET last_used = ? WHERE id = ? AND coalesce(last_used, '') < ?",
+                    [(at, id, at) for id, at in used.items()],
                 )
                 self._database.run_many(
                     "INSERT INTO habit (token, name, uses, last_used) VALUES (?, ?, ?, ?)"
-                    " ON CONFLICT (token, name) DO UPDATE SET uses = uses + excluded.uses,"
-                    " last_used = max(last_used, excluded.last_used)",
+                    " ON CONFLICT (token, name) DO UPDATE SET uses = habit.uses + excluded.uses, last_used ="
+                    " CASE WHEN habit.last_used < excluded.last_used THEN excluded.last_used ELSE habit.last_used END",
                     [(id, name, uses, used[id]) for (id, name), uses in habits.items()],
                 )
         except Unavailable as error:

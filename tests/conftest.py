@@ -2,8 +2,11 @@
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
+from types import SimpleNamespace
 
 import httpx2 as httpx
 import pytest
@@ -12,9 +15,37 @@ from flask import Flask
 from scim_server import config, tenants, tokens
 from scim_server.protocol.registry import Registry, load_registry
 from scim_server.storage.database import Database
+from scim_server.storage.opening import open_database
+from tests.postgres import Databases, databases
 from tests.server import Server
 
 _names = count(1)
+ON_SQLITE = pytest.mark.parametrize("kind", ["sqlite"], indirect=True, scope="session")
+"""For what only SQLite does, or what is told by its means: plans, steps, files."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_late_writes() -> Iterator[None]:
+    """Let applications in this process write nothing at its end, when their databases are gone."""
+
+    def register(_: object) -> None: ...
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("scim_server.app.atexit", SimpleNamespace(register=register))
+        yield
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Databases]:
+    """A PostgreSQL server in which tests make databases."""
+    with databases() as made:
+        yield made
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgres"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """The kind of database that a test runs on; it runs on each."""
+    return str(request.param)
 
 
 @pytest.fixture(scope="session")
@@ -23,10 +54,52 @@ def registry() -> Registry:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A gunicorn with two workers over a fresh SQLite file, with which nothing is wrong after all tests."""
+def reused(postgres: Databases) -> Iterator[tuple[str, Database]]:
+    """A PostgreSQL database that is emptied after each test, which is quicker than to make another one; its URL."""
+    url = postgres.prepared()
+    with closing(open_database(url)) as opened:
+        yield url, opened
+
+
+@pytest.fixture
+def prepared_url(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of a database with all tables, and nothing in them."""
+    if kind == "sqlite":
+        url = f"sqlite:///{tmp_path / 'x.db'}"
+        with closing(open_database(url)) as opened:
+            opened.upgrade()
+        yield url
+        return
+    url, opened = request.getfixturevalue("reused")
+    yield url
+    tables = set(opened.peewee.get_tables()) - {"schema_migration"}
+    opened.run(f"TRUNCATE {', '.join(tables)} RESTART IDENTITY")
+
+
+@pytest.fixture
+def prepared(kind: str, prepared_url: str, request: pytest.FixtureRequest) -> Iterator[Database]:
+    """A database with all tables, and nothing in them."""
+    if kind == "postgres":
+        yield request.getfixturevalue("reused")[1]
+        return
+    with closing(open_database(prepared_url)) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def fresh(kind: str, request: pytest.FixtureRequest) -> Callable[[], dict[str, str]]:
+    """Return a function that returns the settings of a server on a fresh database without tables."""
+    if kind == "sqlite":
+        return dict
+    postgres: Databases = request.getfixturevalue("postgres")
+    return lambda: {"SCIM_DATABASE_URL": postgres.empty()}
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, fresh: Callable[[], dict[str, str]]) -> Iterator[Server]:
+    """A gunicorn with two workers over a fresh database, with which nothing is wrong after all tests."""
     directory = tmp_path_factory.mktemp("server")
-    with Server(directory).initialised().started() as running:
+    with Server(directory, fresh()).initialised().started() as running:
         yield running
     done = running.command("check", "--data")
     assert done.returncode == 0, done.stdout
@@ -53,7 +126,7 @@ class Caller:
 @pytest.fixture
 def callers(server: Server) -> Iterator[Callable[[], Caller]]:
     """Make callers, each of a tenant of its own."""
-    database = Database(server.settings.database_url)
+    database = open_database(server.settings.database_url)
     registry = load_registry()
     key = config.server_key(server.settings)
     clients: list[httpx.Client] = []
@@ -92,6 +165,6 @@ def http(caller: Caller) -> httpx.Client:
 @pytest.fixture
 def database(server: Server) -> Iterator[Database]:
     """The running server's database, for looking behind the answers."""
-    opened = Database(server.settings.database_url)
+    opened = open_database(server.settings.database_url)
     yield opened
     opened.close()

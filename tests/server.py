@@ -15,6 +15,7 @@ import httpx2 as httpx
 from scim_server import tenants, tokens
 from scim_server.config import Settings, read_settings, server_key
 from scim_server.storage.database import Database
+from scim_server.storage.opening import open_database
 
 SCIM_SERVER = (sys.executable, "-m", "scim_server")
 
@@ -31,6 +32,13 @@ def wait_for(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def kept_rows(database: Database) -> Iterator[str]:
+    """Yield all rows of a database as text."""
+    # A full-text index keeps itself in tables of its own.
+    for table in (name for name in database.peewee.get_tables() if not name.startswith("gram")):
+        yield from (str(row) for row in database.rows(f"SELECT * FROM {table}"))
 
 
 class Server:
@@ -71,9 +79,14 @@ class Server:
 
     def token(self, *scopes: str, name: str = "test") -> str:
         """Make a token of the only tenant."""
-        with closing(Database(self.settings.database_url)) as database:
+        with closing(open_database(self.settings.database_url)) as database:
             tenant = tenants.find(database, None)
             return tokens.create(database, server_key(self.settings), tenant, name, scopes, 1)
+
+    def kept(self, database: Database) -> Iterator[str]:
+        """Yield all that the server has written: its files, and the rows of its database."""
+        yield self.written().decode(errors="replace")
+        yield from kept_rows(database)
 
     def start(self, command: Sequence[str] = (*SCIM_SERVER, "serve"), directory: Path | None = None) -> None:
         """Start the server and wait until it answers."""
@@ -101,6 +114,12 @@ class Server:
             else:
                 return
         raise AssertionError(f"the server did not start: {self.log.read_text()}")
+
+    def workers(self) -> list[int]:
+        """Return the process ids of the workers."""
+        assert self.process
+        pid = self.process.pid
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
     def stop(self, with_signal: int = signal.SIGTERM) -> int:
         assert self.process

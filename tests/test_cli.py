@@ -18,6 +18,7 @@ from scim_server import __version__
 from scim_server.cli.common import credential
 from scim_server.protocol.registry import Registry
 from scim_server.storage.database import Database
+from scim_server.storage.opening import open_database
 from scim_server.tenants import MANUAL, POLICIES
 from scim_server.tokens import default_scopes, scope_names
 from tests.releases import ROOT, later_release
@@ -335,7 +336,7 @@ def tokens_of(server: Server, *arguments: str) -> list[dict[str, str]]:
 class TestToken:
     @pytest.fixture
     def database(self, ready: Server) -> Iterator[Database]:
-        with closing(Database(ready.settings.database_url)) as database:
+        with closing(open_database(ready.settings.database_url)) as database:
             yield database
 
     def test_only_the_token_goes_to_standard_output(self, fresh: Server, registry: Registry) -> None:

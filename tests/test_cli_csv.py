@@ -10,7 +10,7 @@ import httpx2 as httpx
 import pytest
 
 from scim_server.cli.common import credential
-from scim_server.storage.database import Database
+from scim_server.storage.opening import open_database
 from tests.scim import create_group
 from tests.server import SCIM_SERVER, Server
 from tests.web.test_csv import ADDRESS, FROM, GROUPS, NAME, NAMES, STATUS, TYPE, written
@@ -57,7 +57,7 @@ def test_a_file_is_tried_applied_and_exported(tmp_path: Path) -> None:
     assert raw(ready, "export") == written()
     done = ready.command("import", path, "--tenant", "default")
     assert done.stdout == f"{rows}完了しました（{counts}）。\n"
-    with closing(Database(ready.settings.database_url)) as database:
+    with closing(open_database(ready.settings.database_url)) as database:
         assert database.rows("SELECT DISTINCT credential FROM audit WHERE resource_type = 'User'") == [(credential(),)]
     assert raw(ready, "export") == written({}, {ADDRESS: "hana@example.com", NAME: "'=花"})
     assert raw(ready, "export", "--filter", 'userName sw "hana"', "--encoding", "cp932", "--lang", "en").startswith(

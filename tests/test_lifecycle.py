@@ -16,7 +16,7 @@ import httpx2 as httpx
 import pytest
 
 from scim_server.cli.common import credential
-from scim_server.storage.database import Database
+from scim_server.storage.opening import open_database
 from tests.scim import ACCOUNT_GROUP, create, create_group, create_user
 from tests.server import SCIM_SERVER, Server
 
@@ -139,7 +139,7 @@ class TestPurge:
         ids = [create_user(site.http, name)["id"] for name in ("old", "new")]
         for id in ids:
             site.http.delete(f"Users/{id}")
-        database = Database(site.server.settings.database_url)
+        database = open_database(site.server.settings.database_url)
         database.run("UPDATE tombstone SET deleted = '2020-02-29T12:00:00.000' WHERE id = ?", (ids[0],))
         database.close()
 
@@ -261,7 +261,7 @@ class TestUser:
         assert site.http.get(f"Users/{id}").json()["active"] is True
         assert site.run("user", "delete", "bjensen", id, "--yes").stderr == "Deleted 1 user.\n"
         assert site.http.get(f"Users/{id}").status_code == 404
-        with closing(Database(site.server.settings.database_url)) as database:
+        with closing(open_database(site.server.settings.database_url)) as database:
             credentials = database.rows("SELECT DISTINCT credential FROM audit")
         assert credentials == [(credential(),)]
 
@@ -326,7 +326,7 @@ class TestUser:
         shown, status = site.terminal("user", "set", "bjensen", "--password-stdin", answers=typed)
         assert status == 0
         assert "third" not in shown
-        with closing(Database(site.server.settings.database_url)) as database:
+        with closing(open_database(site.server.settings.database_url)) as database:
             names = database.rows("SELECT attributes FROM audit ORDER BY number")
         assert names == [("userName password",), ("title password",), ("password",)]
 

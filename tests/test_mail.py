@@ -30,7 +30,8 @@ from scim_server.resources.bulk import Bulk
 from scim_server.resources.kinds import all_resources
 from scim_server.resources.shared import Shared
 from scim_server.smtp import Unreachable, relay_in, sender_in
-from scim_server.storage.database import Database
+from scim_server.storage.database import Database, Unavailable
+from scim_server.storage.opening import open_database
 from scim_server.tokens import Principal
 from tests.relay import PASSWORD, USER, Relay, reserved
 from tests.server import SCIM_SERVER, Server, wait_for
@@ -41,11 +42,11 @@ FROM = "Example <noreply@example.com>"
 class Office:
     """A server that nobody started, the accounts in it, and its mail server."""
 
-    def __init__(self, directory: Path, relay: Relay, registry: Registry, url: str) -> None:
+    def __init__(self, directory: Path, relay: Relay, registry: Registry, url: str, **settings: str) -> None:
         self.relay = relay
-        self.server = Server(directory, {"SCIM_SMTP_URL": url, "SCIM_MAIL_FROM": FROM})
+        self.server = Server(directory, {"SCIM_SMTP_URL": url, "SCIM_MAIL_FROM": FROM, **settings})
         self.server.settings.data_dir.mkdir()
-        self.database = Database(self.server.settings.database_url)
+        self.database = open_database(self.server.settings.database_url)
         self.database.upgrade()
         tenants.create(self.database, "default", "Default Company")
         numbers = self.database.type_numbers(registry.resource_types)
@@ -109,8 +110,9 @@ def relay() -> Iterator[Relay]:
 
 
 @pytest.fixture
-def office(tmp_path: Path, relay: Relay, registry: Registry) -> Iterator[Office]:
-    made = Office(tmp_path, relay, registry, f"smtp://127.0.0.1:{relay.port}?starttls=off")
+def office(tmp_path: Path, relay: Relay, registry: Registry, prepared_url: str) -> Iterator[Office]:
+    url = f"smtp://127.0.0.1:{relay.port}?starttls=off"
+    made = Office(tmp_path, relay, registry, url, SCIM_DATABASE_URL=prepared_url)
     yield made
     made.database.close()
 
@@ -730,3 +732,17 @@ def test_no_request_waits_for_the_mail_server(office: Office) -> None:
         assert http.post("Bulk", json={"Operations": [post("b@example.com"), post("a@example.com")]}).status_code == 200
     assert office.send() == (2, 0, 0)
     assert office.relay.recipients == ["a@example.com", "b@example.com"]
+
+
+def test_a_worker_outlives_a_database_that_is_away(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker, looks = office.worker(), list[int]()
+
+    def due(database: Database, after: int) -> list[int]:
+        looks.append(after)
+        raise Unavailable
+
+    monkeypatch.setattr(outbox, "due", due)
+    monkeypatch.setattr(worker, "is_ending", lambda: len(looks) == 2)
+    monkeypatch.setattr(worker, "_sleep", [].append)
+    worker.watch()
+    assert len(looks) == 2

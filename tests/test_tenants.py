@@ -1,9 +1,5 @@
 """Tenants: what a name, a company, a time zone and a language may be."""
 
-from collections.abc import Iterator
-from contextlib import closing
-from pathlib import Path
-
 import pytest
 
 from scim_server import tenants
@@ -14,10 +10,8 @@ from scim_server.tenants import Tenant, TenantError
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    with closing(Database(f"sqlite:///{tmp_path}/scim.db")) as database:
-        database.upgrade()
-        yield database
+def database(prepared: Database) -> Database:
+    return prepared
 
 
 @pytest.mark.parametrize("name", ["a", "0", "a-b", "a--b", "tenant-2", "a" * 63])
@@ -100,10 +94,12 @@ def test_one_of_several_must_be_named(database: Database) -> None:
         tenants.find(database, None)
 
 
-def test_there_are_no_more_tenants_than_keys_can_name(database: Database) -> None:
+def test_there_are_no_more_tenants_than_keys_can_name(database: Database, kind: str) -> None:
     database.run(
         "INSERT INTO tenant SELECT ?, 'last', 'Example Company', 'UTC', 'en', '', '2026-01-01'", (LAST_TENANT,)
     )
+    if kind == "postgres":
+        database.run(f"ALTER TABLE tenant ALTER number RESTART WITH {LAST_TENANT + 1}")
     with pytest.raises(TenantError, match=f"^A database holds at most {LAST_TENANT} tenants.$"):
         tenants.create(database, "one-more", "Example Company")
     assert [tenant.name for tenant in tenants.every(database)] == ["last"]

@@ -5,11 +5,11 @@ import hmac
 import logging
 import re
 import threading
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from time import sleep
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -21,16 +21,15 @@ from scim_server.storage.database import Database, Unavailable
 from scim_server.storage.keys import key_of, scope_of
 from scim_server.tenants import Tenant
 from scim_server.tokens import Authenticator, Principal, TokenError
+from tests.server import kept_rows
 
 KEY = b"k" * 32
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    with closing(Database(f"sqlite:///{tmp_path}/scim.db")) as database:
-        database.upgrade()
-        yield database
+def database(prepared: Database) -> Database:
+    return prepared
 
 
 @pytest.fixture
@@ -49,13 +48,19 @@ def authenticator(database: Database) -> Authenticator:
 
 
 @pytest.fixture
-def statements(database: Database) -> Iterator[list[str]]:
+def statements(database: Database, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every statement that the database was sent from now on."""
     sent: list[str] = []
-    connection = database.peewee.connection()
-    connection.set_trace_callback(sent.append)
-    yield sent
-    connection.set_trace_callback(None)
+    execute, many = database.peewee.execute_sql, database.run_many
+
+    def run_many(sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        rows = list(rows)
+        sent.extend(sql for _ in rows)
+        many(sql, rows)
+
+    monkeypatch.setattr(database.peewee, "execute_sql", lambda sql, p=None: (sent.append(sql), execute(sql, p))[1])
+    monkeypatch.setattr(database, "run_many", run_many)
+    return sent
 
 
 def id_of(token: str) -> str:
@@ -101,13 +106,14 @@ class TestForm:
 
 
 class TestWhatIsKept:
-    def test_only_an_hmac_is_in_the_files(self, tmp_path: Path, token: str) -> None:
-        kept = b"".join(path.read_bytes() for path in tmp_path.iterdir())
-        assert id_of(token).encode() in kept
-        assert hmac.new(KEY, token.encode(), hashlib.sha256).hexdigest().encode() in kept
-        assert token.encode() not in kept
-        assert token.split("_")[2][:10].encode() not in kept
-        assert hashlib.sha256(token.encode()).hexdigest().encode() not in kept
+    def test_only_an_hmac_is_in_the_database(self, tmp_path: Path, database: Database, token: str) -> None:
+        files = (path.read_bytes().decode(errors="replace") for path in tmp_path.iterdir())
+        kept = "".join([*files, *kept_rows(database)])
+        assert id_of(token) in kept
+        assert hmac.new(KEY, token.encode(), hashlib.sha256).hexdigest() in kept
+        assert token not in kept
+        assert token.split("_")[2][:10] not in kept
+        assert hashlib.sha256(token.encode()).hexdigest() not in kept
 
     @pytest.mark.parametrize(
         ("name", "sentence"),

@@ -10,8 +10,10 @@ from scim_server import __version__, clock
 from scim_server.cli.common import progress, reports, settings_in_effect
 from scim_server.config import ConfigError, Settings, server_key
 from scim_server.storage import backup as kept
-from scim_server.storage.backup import Manifest
-from scim_server.storage.database import Database, open_prepared
+from scim_server.storage.backup import BackupError, Manifest
+from scim_server.storage.database import Database
+from scim_server.storage.opening import open_database, open_prepared
+from scim_server.storage.sqlite import Sqlite
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -28,6 +30,8 @@ def backup(file: Path, force: bool) -> None:
     settings = settings_in_effect()
     database = open_prepared(settings.database_url)
     about = {"server": __version__, "at": clock.now(), "key": _mark_of(server_key(settings))}
+    if not isinstance(database, Sqlite):
+        raise BackupError("PostgreSQL is backed up by pg_dump.")
     with progress(_pages(database), "Copying") as advance:
         manifest = kept.write(database, file, about, advance, replaces=force)
     click.echo(f"Wrote {file}: {_shown(manifest)}.")
@@ -43,7 +47,9 @@ def restore(file: Path, force: bool) -> None:
     Refuses damaged files, those of newer releases and, without --force, a database that has data.
     """
     settings = settings_in_effect()
-    database = Database(settings.database_url)
+    database = open_database(settings.database_url)
+    if not isinstance(database, Sqlite):
+        raise BackupError("PostgreSQL is restored by pg_restore.")
     with progress(file.stat().st_size // 4096, "Restoring") as advance:
         manifest = kept.restore(database, file, advance, replaces=force)
     click.echo(f"Restored {file}: {_shown(manifest)}.")

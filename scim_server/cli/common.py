@@ -15,7 +15,8 @@ from scim_server.config import ConfigError, Settings, read_settings, unknown_nam
 from scim_server.protocol.errors import ScimError
 from scim_server.protocol.registry import SchemaError
 from scim_server.protocol.text import check_text
-from scim_server.storage.database import Database, DatabaseError, SqlError, first_of, open_prepared
+from scim_server.storage.database import Database, DatabaseError, SqlError, first_of
+from scim_server.storage.opening import open_prepared
 from scim_server.storage.tombstones import TombstoneError
 from scim_server.tenants import TenantError
 from scim_server.tokens import TokenError

@@ -6,7 +6,8 @@ from scim_server.cli.common import fail, progress, reports, settings_in_effect
 from scim_server.protocol.registry import load_registry
 from scim_server.resources.upkeep import kinds_in
 from scim_server.storage.copying import copy, size
-from scim_server.storage.database import Database, DatabaseError, open_prepared
+from scim_server.storage.database import DatabaseError
+from scim_server.storage.opening import open_database, open_prepared
 from scim_server.storage.reindex import rebuild
 from scim_server.storage.tables import RESOURCE, count
 
@@ -20,7 +21,7 @@ def db() -> None:
 @reports
 def db_status() -> None:
     """Show which migrations were applied and which are pending."""
-    database = Database(settings_in_effect().database_url)
+    database = open_database(settings_in_effect().database_url)
     applied = database.applied()
     for name in applied:
         click.echo(f"applied  {name}")
@@ -32,9 +33,9 @@ def db_status() -> None:
 @reports
 def db_upgrade() -> None:
     """Apply pending migrations."""
-    database = Database(settings_in_effect().database_url)
-    if not database.path.exists():
-        raise DatabaseError(f"There is no database {database.path}; run scim-server init.")
+    database = open_database(settings_in_effect().database_url)
+    if not database.exists():
+        raise DatabaseError(f"There is no database {database.name}; run scim-server init.")
     applied = database.upgrade()
     click.echo(f"Applied {', '.join(applied)}." if applied else "The database is up to date.")
 
@@ -65,7 +66,7 @@ def db_copy(source_url: str, target_url: str) -> None:
 
     Prepares the tables, copies, reads again what was written, and shows count and hash of each table.
     """
-    source, target = open_prepared(source_url), Database(target_url)
+    source, target = open_prepared(source_url), open_database(target_url)
     with progress(size(source), "Copying") as advance:
         copied = copy(source, target, advance)
     for table in copied:

@@ -19,8 +19,9 @@ from scim_server.cli.common import (
 from scim_server.cli.show import show_json_lines
 from scim_server.resources.tombstones import name_of, purge, restore
 from scim_server.storage import tombstones
-from scim_server.storage.database import Database, open_prepared
+from scim_server.storage.database import Database
 from scim_server.storage.keys import scope_of, tenant_in, type_in
+from scim_server.storage.opening import open_prepared
 from scim_server.storage.tombstones import EVER, Deleted, TombstoneError
 
 _of_tenant = click.option("--tenant", "tenant_name", help="Only this tenant's.")

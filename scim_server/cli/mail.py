@@ -11,7 +11,7 @@ from scim_server.cli.common import fail, opened_database, reports, settings_in_e
 from scim_server.config import ConfigError
 from scim_server.mail import Worker
 from scim_server.smtp import Unreachable, relay_in, sender_in
-from scim_server.storage.database import open_prepared
+from scim_server.storage.opening import open_prepared
 
 _NUMBER = click.IntRange(1, 2**63 - 1)
 

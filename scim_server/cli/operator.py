@@ -26,7 +26,7 @@ from scim_server.resources.groups import MEMBERS
 from scim_server.resources.kinds import all_resources
 from scim_server.resources.shared import Shared
 from scim_server.storage import documents, members
-from scim_server.storage.database import open_prepared
+from scim_server.storage.opening import open_prepared
 from scim_server.tokens import ADMIN, Principal
 
 _HABITS = ALL - {"unknown-attributes", "read-only-members"}

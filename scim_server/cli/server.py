@@ -13,7 +13,7 @@ from scim_server.protocol.habits import shown_accepted
 from scim_server.protocol.registry import load_registry
 from scim_server.resources.upkeep import kinds_in
 from scim_server.storage import integrity
-from scim_server.storage.database import Database, open_prepared
+from scim_server.storage.opening import open_database, open_prepared, without_password
 
 
 def _try_start(settings: Settings) -> None:
@@ -32,8 +32,8 @@ def init() -> None:
     """
     settings = settings_in_effect()
     load_registry(settings.schema_dir)
-    database = Database(settings.database_url)
-    for directory in dict.fromkeys([settings.data_dir, database.path.parent]):
+    database = open_database(settings.database_url)
+    for directory in dict.fromkeys([settings.data_dir, *filter(None, [database.directory])]):
         if not directory.is_dir():
             directory.mkdir(mode=0o700, parents=True)
             click.echo(f"Created the directory {directory}.")
@@ -41,7 +41,7 @@ def init() -> None:
         click.echo(f"Created the server key {settings.key_file}.")
     server_key(settings)
     if applied := database.upgrade():
-        click.echo(f"Prepared the database {database.path}: {', '.join(applied)}.")
+        click.echo(f"Prepared the database {database.name}: {', '.join(applied)}.")
     if not tenants.every(database):
         tenants.create(database, "default", "Default Company")
         click.echo('Created the tenant "default".')
@@ -81,6 +81,7 @@ def check(data: bool) -> None:
     for field in fields(settings):
         value = getattr(settings, field.name)
         value = shown_accepted(value) if isinstance(value, frozenset) else value
+        value = without_password(value) if field.name == "database_url" else value
         shown = "********" if field.name in SECRETS and value else value
         shown = str(shown).lower() if isinstance(shown, bool) else shown
         click.echo(f"SCIM_{field.name.upper()}={'' if shown is None else shown}")

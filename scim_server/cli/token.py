@@ -9,8 +9,8 @@ from scim_server import clock, tenants, tokens
 from scim_server.cli.common import opened_database, reports, settings_in_effect
 from scim_server.config import server_key
 from scim_server.protocol.registry import load_registry
-from scim_server.storage.database import open_prepared
 from scim_server.storage.models import Token
+from scim_server.storage.opening import open_prepared
 
 
 @click.group()

@@ -23,7 +23,7 @@ from scim_server.resources.groups import MEMBERS
 from scim_server.storage import documents, pages
 from scim_server.storage.pages import Order, Position
 from scim_server.storage.parts import Holders, entries
-from scim_server.storage.sources import Condition
+from scim_server.storage.sources import ALL, Condition
 from scim_server.tokens import Principal
 
 ENCODINGS = (UTF_8, CP932)
@@ -43,7 +43,7 @@ class Export:
         if filter is None:
             self.total = pages.total(database, [self.branch])
         else:
-            every = pages.page([self.branch], Order(), None, 0, -1)
+            every = pages.page([self.branch], Order(), None, 0, ALL)
             self.found = array("q", (key for key, _ in database.each(every.sql, every.parameters)))
             self.total = len(self.found)
 
@@ -69,9 +69,8 @@ class Export:
         if self.found is not None:
             for start in range(0, len(self.found), MAX_RESULTS):
                 keys = json.dumps(self.found[start : start + MAX_RESULTS].tolist())
-                yield [
-                    stored for _, stored in self._read(Condition("SELECT j.value, NULL FROM json_each(?) j", (keys,)))
-                ]
+                page = Condition("SELECT CAST(j.value AS INTEGER), NULL FROM json_each(?) j", (keys,))
+                yield [stored for _, stored in self._read(page)]
             return
         position, size = None, MAX_RESULTS
         while size == MAX_RESULTS:

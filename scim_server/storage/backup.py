@@ -16,8 +16,9 @@ from tempfile import mkstemp
 from typing import IO, Any
 from urllib.parse import quote
 
-from scim_server.storage.database import Busy, Database, DatabaseError, SqlError, create_private
+from scim_server.storage.database import Busy, DatabaseError, SqlError
 from scim_server.storage.integrity.findings import Advance
+from scim_server.storage.sqlite import Sqlite, create_private
 from scim_server.storage.tables import TABLES, count
 
 _MARK = b"\nscim-server backup "
@@ -50,7 +51,7 @@ class Manifest:
 
 
 def write(
-    database: Database, path: Path, about: dict[str, str], advance: Advance = lambda _: None, *, replaces: bool = False
+    database: Sqlite, path: Path, about: dict[str, str], advance: Advance = lambda _: None, *, replaces: bool = False
 ) -> Manifest:
     """Write a backup, which appears when it is complete; ``about`` has server, at and key of its manifest.
 
@@ -75,7 +76,7 @@ def write(
     return manifest
 
 
-def _copy(database: Database, to: Path, about: dict[str, str], advance: Advance) -> Manifest:
+def _copy(database: Sqlite, to: Path, about: dict[str, str], advance: Advance) -> Manifest:
     # In the snapshot the copy is of one state, and what writers do meanwhile does not make it start again.
     with database.snapshot(), closing(_opened(to, "vfs=unix-none")) as target:
         try:
@@ -145,7 +146,7 @@ def read(path: Path) -> Manifest:
     return Manifest(**json.loads(text.removeprefix(_MARK)))
 
 
-def restore(database: Database, path: Path, advance: Advance = lambda _: None, *, replaces: bool = False) -> Manifest:
+def restore(database: Sqlite, path: Path, advance: Advance = lambda _: None, *, replaces: bool = False) -> Manifest:
     """Put a backup in the place of a database, which is the old one or the new one even after a crash.
 
     Raises BackupError for what is no whole backup of this or an earlier release, for a database with data unless it
@@ -167,7 +168,7 @@ def restore(database: Database, path: Path, advance: Advance = lambda _: None, *
 
 
 @contextmanager
-def _turn(database: Database) -> Iterator[None]:
+def _turn(database: Sqlite) -> Iterator[None]:
     try:
         with database.writing(waits=False):
             yield

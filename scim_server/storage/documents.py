@@ -148,7 +148,7 @@ def _insert(database: Database, scope: int, made: Sequence[tuple[int, str, int, 
 def _next(database: Database, scope: int, count: int) -> int:
     found = database.row(
         "INSERT INTO collection (scope, next, total) VALUES (?, 1 + ?, ?) ON CONFLICT (scope) DO UPDATE"
-        " SET next = next + excluded.total, total = total + excluded.total RETURNING next",
+        " SET next = collection.next + excluded.total, total = collection.total + excluded.total RETURNING next",
         (scope, count, count),
     )
     assert found
@@ -191,8 +191,11 @@ def delete(database: Database, stored: Stored, now: str, old: Rows) -> None:
 
 def touch(database: Database, keys: Iterable[int], now: str) -> dict[int, str]:
     """Raise version and modification time of resources that changed through another one; return their ids."""
-    sql = "UPDATE resource SET version = version + 1, modified = max(modified, ?) WHERE key = ? RETURNING id"
-    return {key: id for key in keys for (id,) in database.rows(sql, (now, key))}
+    sql = (
+        "UPDATE resource SET version = version + 1, modified = CASE WHEN modified < ? THEN ? ELSE modified END"
+        " WHERE key = ? RETURNING id"
+    )
+    return {key: id for key in keys for (id,) in database.rows(sql, (now, now, key))}
 
 
 @cache
@@ -224,8 +227,8 @@ def taken(
     if keys := [key for _, unique in wanted for key in unique]:
         sql = (
             "SELECT u.attribute, u.digest, r.id FROM json_each(?) j CROSS JOIN unique_key u ON u.scope = ?"
-            " AND u.attribute = json_extract(j.value, '$[0]') AND u.digest = json_extract(j.value, '$[1]')"
-            " JOIN resource r ON r.key = u.resource"
+            " AND u.attribute = CAST(json_extract(j.value, '$[0]') AS INTEGER)"
+            " AND u.digest = json_extract(j.value, '$[1]') JOIN resource r ON r.key = u.resource"
         )
         found = database.rows(sql, (json.dumps(keys), scope))
         holders = {(attribute, digest): id for attribute, digest, id in found}

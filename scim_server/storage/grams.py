@@ -87,14 +87,15 @@ def compact(database: Database) -> None:
 def entries(database: Database) -> Iterator[tuple[str, int]]:
     """Yield every token of the index with each key that it leads to."""
     _open_entries(database)
-    yield from database.each("SELECT term, doc FROM temp.gram_entry")
+    yield from database.each("SELECT term, doc FROM temp.gram_entry AS entry")
 
 
 def weights(database: Database) -> Iterator[tuple[str, int]]:
     """Yield every token of the index with the sum of the weights of the keys that it leads to."""
     _open_entries(database)
     weight = "1 + ((doc & 17179869183) % 16777213 * ((doc & 17179869183) % 65521) + (doc >> 34)) % 16777213"
-    yield from database.each(f"SELECT term, sum({weight}) FROM temp.gram_entry GROUP BY term")
+    for gram, total in database.each(f"SELECT term, sum({weight}) FROM temp.gram_entry AS entry GROUP BY term"):
+        yield gram, int(total)
 
 
 def weight_of(key: int) -> int:

@@ -7,7 +7,7 @@ import orjson
 
 from scim_server.storage.database import Database, Row
 from scim_server.storage.keys import tenant_range
-from scim_server.storage.sources import TRUE, Condition
+from scim_server.storage.sources import ALL, TRUE, Condition
 
 
 class Found(NamedTuple):
@@ -49,7 +49,7 @@ def walk(
     after: int = 0,
     *,
     backwards: bool = False,
-    limit: int = -1,
+    limit: int = ALL,
     offset: int = 0,
 ) -> Iterator[Row]:
     """Yield key, id and display of the targets ``t`` that fit a condition, in the order of creation.

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from scim_server.protocol.schema import Attribute
 
 _ENTRY, _FIELD = "\x1e", "\x1f"
-_CONCATENATED = f"group_concat(entry, char({ord(_ENTRY)}))"
-_SEPARATOR = f"|| char({ord(_FIELD)}) ||"
+_CONCATENATED = f"group_concat(entry, '{_ENTRY}')"
+_SEPARATOR = f"|| '{_FIELD}' ||"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Targets:
         return (
             f"(SELECT {_CONCATENATED} FROM (SELECT t.key {_SEPARATOR} t.id {_SEPARATOR}"
             f" coalesce(t.display, '') AS entry FROM reference m JOIN resource t ON t.key = m.target"
-            f" WHERE m.source = r.key AND m.attribute = {self.attribute.number} ORDER BY m.target{limit}))"
+            f" WHERE m.source = r.key AND m.attribute = {self.attribute.number} ORDER BY m.target{limit}) AS found)"
         )
 
 
@@ -49,7 +49,7 @@ class Holders:
         return (
             f"(SELECT {_CONCATENATED} FROM (SELECT h.id {_SEPARATOR} coalesce(h.display, '') AS entry"
             f" FROM reference m JOIN resource h ON h.key = m.source WHERE m.target = r.key"
-            f" AND m.attribute = {self.attribute.number} ORDER BY m.source))"
+            f" AND m.attribute = {self.attribute.number} ORDER BY m.source) AS found)"
         )
 
 
@@ -76,7 +76,7 @@ class Enclosing:
             f" coalesce(g.display, '') AS entry, g.key AS k FROM up JOIN resource g ON g.key = up.key UNION ALL "
             f"SELECT DISTINCT 'of' {_SEPARATOR} s.id {_SEPARATOR} coalesce(s.display, ''), s.key FROM up"
             f" JOIN reference m ON m.source = up.key AND m.attribute = {granted} JOIN resource s ON s.key = m.target"
-            f" ORDER BY k))"
+            f" ORDER BY k) AS found)"
         )
 
 

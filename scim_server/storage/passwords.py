@@ -28,7 +28,7 @@ def put(database: Database, key: int, hash: str | None) -> bool:
         return database.run("DELETE FROM password WHERE resource = ?", (key,)) > 0
     changed = database.run(
         "INSERT INTO password (resource, hash) VALUES (?, ?) ON CONFLICT (resource) DO UPDATE SET hash = excluded.hash"
-        " WHERE hash <> excluded.hash",
+        " WHERE password.hash <> excluded.hash",
         (key, hash),
     )
     return changed > 0

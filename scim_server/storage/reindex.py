@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from scim_server.storage import grams
 from scim_server.storage.database import Database, DatabaseError
 from scim_server.storage.documents import COLUMNS, add_values
-from scim_server.storage.integrity.file import prepared_schema, schema
+from scim_server.storage.integrity.file import prepared_layout
 from scim_server.storage.integrity.findings import Advance, Finding, Kind, KindOf, Scopes
 from scim_server.storage.integrity.links import expected_totals
 from scim_server.storage.integrity.resources import (
@@ -137,12 +137,12 @@ def _as_kept(kept: Kept, kind: Kind) -> set[tuple[int, str]]:
 
 
 def _rebuild_indexes(database: Database) -> None:
-    kept = schema(database)
-    for name, (kind, sql) in prepared_schema().items():
-        if kind == "index" and kept.get(name) != (kind, sql):
+    layout = prepared_layout()
+    for name in database.lacks(layout):
+        if layout[name].kind == "index":
             database.run(f"DROP INDEX IF EXISTS {name}")
-            database.run(sql)
-    database.run("REINDEX")
+            database.run(layout[name].sql)
+    database.rebuild_indexes()
 
 
 def columns_of_all(database: Database, advance: Advance) -> Iterator[list[tuple[int, grams.Columns]]]:

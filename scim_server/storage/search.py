@@ -97,7 +97,7 @@ class Search:
             case Finite(keys):
                 cases = " ".join(f"WHEN {condition.sql} THEN ?" for _, condition in keys)
                 parameters = tuple(p for own, condition in keys for p in (*condition.parameters, own))
-                return Single(Condition(f"CASE {cases} END", parameters))
+                return Single(Condition(f"CASE {cases} END COLLATE BINARY", parameters))
             case Linked() as linked:
                 key = linked.keys.get(attribute.name, Condition("NULL"))
                 sql = f"(SELECT {key.sql} {linked.elements.sql}1 = 1 ORDER BY t.key LIMIT 1)"
@@ -278,7 +278,9 @@ def test(expression: Condition, operator: str, key: str, indexed: bool = False) 
         case "co":
             return Condition(f"instr({text}, ?) > 0", (*parameters, key))
         case "ew":
-            return Condition(f"substr({text}, -{len(key)}) = ?", (*parameters, key))
+            # Of a shorter text this is less than the key, from whichever end it is counted.
+            end = f"substr({text}, length({text}) - {len(key) - 1})"
+            return Condition(f"{end} = ?", (*parameters, *parameters, key))
         case "sw":
             return _starts_with(expression, start, key, indexed)
         case _:

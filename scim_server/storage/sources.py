@@ -37,6 +37,8 @@ class Condition:
 
 
 TRUE, FALSE = Condition("1 = 1"), Condition("1 = 0")
+ALL = 1 << 62
+"""The limit that is none."""
 
 
 def joined(word: str, conditions: list[Condition]) -> Condition:
@@ -95,7 +97,7 @@ Source = Single | Values | Finite | Linked
 def names_of(number: str, names: Mapping[int, str]) -> str:
     """Return an expression for the folded name of the resource type of a key."""
     cases = " ".join(f"WHEN {n} THEN '{name.lower()}'" for n, name in sorted(names.items()))
-    return f"CASE {number} >> 34 & {LAST_TYPE} {cases} END"
+    return f"CASE {number} >> 34 & {LAST_TYPE} {cases} END COLLATE BINARY"
 
 
 def _locations(roots: Mapping[int, str]) -> Condition:
@@ -128,7 +130,7 @@ def enclosing(members: Attribute, scope: int, root: str) -> Linked:
     elements = f"FROM ({_up(number)}) u JOIN resource t ON t.key = u.key WHERE "
     direct = (
         f"CASE WHEN EXISTS (SELECT 1 FROM reference d WHERE d.source = t.key AND d.attribute = {number}"
-        " AND d.target = r.key) THEN 'direct' ELSE 'indirect' END"
+        " AND d.target = r.key) THEN 'direct' ELSE 'indirect' END COLLATE BINARY"
     )
     keys = {
         "value": Condition("t.id"),

@@ -4,6 +4,7 @@ gunicorn answers such requests itself, in HTML, and repeats what was sent, which
 or a token, in the answer and in its log.
 """
 
+import select
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
@@ -21,6 +22,27 @@ from scim_server.web.replies import MEDIA_TYPE
 
 class Worker(ThreadWorker):  # type: ignore[misc]
     """gunicorn's threaded worker with SCIM errors (RFC 7644 section 3.12)."""
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """Take connections or not; a worker that ends takes those that are waiting, and lets no more come.
+
+        They would be cut off when it has ended. Without its listeners, a client is refused at once and knows that
+        nothing was done.
+        """
+        if self.alive or enabled:
+            super().set_accept_enabled(enabled)
+            return
+        for listener in self.sockets:
+            listener.setblocking(0)
+            while select.select([listener], [], [], 0)[0]:
+                before = self.nr_conns
+                self.accept(listener)
+                if self.nr_conns == before:
+                    # Another worker was quicker.
+                    break
+        super().set_accept_enabled(enabled)
+        for listener in self.sockets:
+            listener.close()
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """Answer a request that gunicorn could not parse, or that failed outside the application."""

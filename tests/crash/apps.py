@@ -9,7 +9,7 @@ from flask import Flask
 from scim_server import clock
 from scim_server.app import create_app
 from scim_server.resources import base
-from scim_server.storage.database import Database
+from scim_server.storage.sqlite import Sqlite
 from tests.crash.writer import Torn
 
 
@@ -22,7 +22,7 @@ def command(name: str) -> tuple[str, ...]:
 
 def torn() -> Flask:
     """Return an application that writes without transactions."""
-    Database.transaction = Torn.transaction  # type: ignore[method-assign]
+    Sqlite.transaction = Torn.transaction  # type: ignore[method-assign]
     return create_app()
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from scim_server.protocol.registry import Registry
-from scim_server.storage.database import Database
+from scim_server.storage.opening import open_database
 from tests.storage.conftest import house_on
 
 
@@ -12,5 +12,5 @@ def prepared(tmp_path: Path, registry: Registry) -> Path:
     """The directory of an initialised database."""
     directory = tmp_path / "prepared"
     directory.mkdir()
-    house_on(Database(f"sqlite:///{directory / 'x.db'}"), registry).database.close()
+    house_on(open_database(f"sqlite:///{directory / 'x.db'}"), registry).database.close()
     return directory

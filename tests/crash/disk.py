@@ -16,7 +16,7 @@ import apsw
 from peewee import SqliteDatabase
 from playhouse.apsw_ext import APSWDatabase
 
-from scim_server.storage.database import PRAGMAS, Database
+from scim_server.storage.sqlite import PRAGMAS, Sqlite
 
 _SECTOR = 512
 _names = count(1)
@@ -157,7 +157,7 @@ class _Apsw(APSWDatabase):
         super()._add_conn_hooks(conn)
 
 
-class DatabaseOn(Database):
+class DatabaseOn(Sqlite):
     """The database as the server opens it, on a disk."""
 
     def __init__(self, path: Path, disk: Disk, **pragmas: Any) -> None:
@@ -169,7 +169,7 @@ class DatabaseOn(Database):
         return int(self.peewee.connection().changes())
 
 
-class Glance(Database):
+class Glance(Sqlite):
     """The database as the server opens it, but what it does to the files need not last."""
 
     def __init__(self, path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from scim_server.protocol.registry import Registry
 from scim_server.storage.database import Database
+from scim_server.storage.opening import open_database
 from tests.crash.apps import command
 from tests.crash.crowd import Answer, Asked, Crowd, add_members
 from tests.crash.invariants import broken
@@ -197,7 +198,7 @@ def test_what_many_clients_did_is_what_one_could_have_done_though_the_clock_jump
     created = {id: name for client in clients for id, name in client.created}
     live = created.keys() - {id for client in clients for id in client.deleted}
     assert len({created[id] for id in live}) == len(live)
-    with closing(Database(server.settings.database_url)) as database:
+    with closing(open_database(server.settings.database_url)) as database:
         assert broken(database, registry) == []
         audit = database.rows("SELECT operation, resource_id FROM audit ORDER BY number")
         wanted = replayed([(operation, id) for operation, id in audit], clients)

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from scim_server.protocol.registry import Registry
-from scim_server.storage.database import Database
 from scim_server.storage.grams import index_pending
+from scim_server.storage.opening import open_database
 from tests.crash.invariants import broken
 from tests.crash.model import write
 from tests.storage.conftest import house_on
@@ -54,7 +54,7 @@ BREAKS = {
 
 @pytest.mark.parametrize("sentence", BREAKS)
 def test_what_breaks_an_invariant_is_noticed(prepared: Path, registry: Registry, sentence: str) -> None:
-    house = house_on(Database(f"sqlite:///{prepared / 'x.db'}"), registry)
+    house = house_on(open_database(f"sqlite:///{prepared / 'x.db'}"), registry)
     for number in range(6):
         write(house, "w", number)
     with house.database.transaction():

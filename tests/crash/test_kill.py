@@ -15,7 +15,7 @@ import httpx2 as httpx
 import pytest
 
 from scim_server.protocol.registry import Registry
-from scim_server.storage.database import Database
+from scim_server.storage.opening import open_database
 from tests.crash.apps import command
 from tests.crash.model import Model, lost_or_halved, send
 from tests.crash.writer import PREFIX, Nursery
@@ -35,7 +35,7 @@ LONGEST = 0.025
 def killed(directory: Path, registry: Registry, kills: int, seed: int, fault: str = "none") -> Iterator[list[str]]:
     """Yield what was wrong after each kill of a writer."""
     chance = random.Random(seed)
-    database = Database(f"sqlite:///{directory / 'x.db'}")
+    database = open_database(f"sqlite:///{directory / 'x.db'}")
     with closing(Nursery(database.path, fault)) as nursery, closing(database):
         model = Model(PREFIX)
         for _ in range(kills):
@@ -100,7 +100,7 @@ def killed_servers(server: Server, registry: Registry, kills: int, serve: Sequen
     chance, number, token = random.Random(kills), 0, server.token("admin")
     senders = [Sender(server, token, prefix) for prefix in CLIENTS]
     with ExitStack() as stack:
-        database = stack.enter_context(closing(Database(server.settings.database_url)))
+        database = stack.enter_context(closing(open_database(server.settings.database_url)))
         pool = stack.enter_context(ThreadPoolExecutor(len(senders)))
         for sender in senders:
             stack.enter_context(sender.http)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from scim_server.protocol.registry import Registry
-from scim_server.storage.database import Database
+from scim_server.storage.opening import open_database
 from tests.crash.apps import command
 from tests.crash.crowd import Asked, Crowd, add_members
 from tests.crash.invariants import broken
@@ -33,7 +33,7 @@ def crowd(server: Server, registry: Registry) -> Iterator[Crowd]:
     """A crowd after which the database must be sound."""
     with Crowd(server, server.token("admin"), 64) as crowd:
         yield crowd
-    with closing(Database(server.settings.database_url)) as database:
+    with closing(open_database(server.settings.database_url)) as database:
         assert broken(database, registry) == []
 
 
@@ -109,5 +109,5 @@ def test_a_server_without_transactions_loses_these_races(tmp_path: Path, registr
     with server.started(command("torn"), ROOT), Crowd(server, server.token("admin"), 64) as crowd:
         assert any(created_at_once(crowd, f"racer{number}") != {201: 1, 409: 63} for number in range(20))
         close_ring(crowd, [crowd.create("Groups", {"displayName": f"ring{number}"}) for number in range(2)])
-    with closing(Database(server.settings.database_url)) as database:
+    with closing(open_database(server.settings.database_url)) as database:
         assert any(line.startswith("no group contains itself") for line in broken(database, registry))

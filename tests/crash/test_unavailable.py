@@ -17,6 +17,7 @@ from scim_server.protocol.errors import ScimError
 from scim_server.protocol.registry import Registry
 from scim_server.resources.body import Text, gathered
 from scim_server.storage.database import Database, Unavailable
+from scim_server.storage.opening import open_database
 from tests.crash import ordinary
 from tests.crash.disk import DatabaseOn, Disk
 from tests.crash.invariants import broken
@@ -56,7 +57,7 @@ def test_a_disk_that_is_full_from_any_write_on_refuses_a_request_whole(
     assert refused > 100
     database.close()
     other.close()
-    with closing(Database(f"sqlite:///{database.path}")) as found:
+    with closing(open_database(f"sqlite:///{database.path}")) as found:
         assert broken(found, registry) == []
         assert observed(found, model.prefix) == model.state()
 
@@ -115,7 +116,7 @@ class Client:
 @pytest.fixture
 def client(server: Server, registry: Registry) -> Iterator[Client]:
     headers = {"Authorization": f"Bearer {server.token('admin')}", "Connection": "close"}
-    database = Database(server.settings.database_url)
+    database = open_database(server.settings.database_url)
     house = house_on(database, registry)
     house.resources["User"].create(house.by, {"userName": "bjensen"})
     house.resources["Group"].create(house.by, {"displayName": "Guides"})

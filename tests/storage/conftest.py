@@ -1,5 +1,5 @@
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from scim_server.resources.base import Resources
 from scim_server.resources.kinds import all_resources
 from scim_server.resources.shared import Shared
 from scim_server.storage.database import Database
+from scim_server.storage.opening import open_database
 from scim_server.tokens import Principal
 
 BASE_URL = "https://x.example/scim/v2"
@@ -32,9 +33,13 @@ class House:
         return replace(self, by=replace(self.by, tenant=tenants.find(self.database, self.by.tenant.name)))
 
 
-def house_on(database: Database, registry: Registry, **settings: str) -> House:
-    """Return what works on a database, which has one tenant or gets it."""
-    database.upgrade()
+@pytest.fixture
+def house(prepared: Database, registry: Registry) -> House:
+    return furnished(prepared, registry)
+
+
+def furnished(database: Database, registry: Registry, **settings: str) -> House:
+    """Return what works on a database that has all tables; it has one tenant or gets it."""
     if not tenants.every(database):
         tenants.create(database, "default", "Example Company")
     tenant = tenants.find(database, None)
@@ -43,18 +48,17 @@ def house_on(database: Database, registry: Registry, **settings: str) -> House:
     return House(database, all_resources(shared), Principal("test", tenant, frozenset({"admin"}), habits=Habits(ALL)))
 
 
+def house_on(database: Database, registry: Registry, **settings: str) -> House:
+    """Return what works on a database, whatever its state."""
+    database.upgrade()
+    return furnished(database, registry, **settings)
+
+
 @contextmanager
 def housed(path: Path, registry: Registry, **settings: str) -> Iterator[House]:
-    """A house in a file."""
-    made = house_on(Database(f"sqlite:///{path}"), registry, **settings)
-    yield made
-    made.database.close()
-
-
-@pytest.fixture
-def house(tmp_path: Path, registry: Registry) -> Iterator[House]:
-    with housed(tmp_path / "x.db", registry) as made:
-        yield made
+    """A house on an SQLite file."""
+    with closing(open_database(f"sqlite:///{path}")) as database:
+        yield house_on(database, registry, **settings)
 
 
 @pytest.fixture

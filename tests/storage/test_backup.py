@@ -18,6 +18,7 @@ from scim_server.resources.upkeep import kinds_in
 from scim_server.storage import backup, integrity
 from scim_server.storage.backup import BackupError
 from scim_server.storage.database import Database
+from scim_server.storage.sqlite import Sqlite
 from tests.storage.conftest import House, housed
 from tests.storage.life import Life
 
@@ -44,7 +45,7 @@ def made(lived: Path) -> Path:
 
 
 def opened(path: Path) -> Database:
-    return Database(f"sqlite:///{path}")
+    return Sqlite(f"sqlite:///{path}")
 
 
 def ids_in(path: Path) -> set[str]:
@@ -259,6 +260,7 @@ import os, signal, sys
 from pathlib import Path
 from scim_server.storage import backup
 from scim_server.storage.database import Database
+from scim_server.storage.sqlite import Sqlite
 what, where, file, number = sys.argv[1:]
 backup._PAGES = 10
 steps = 0
@@ -267,7 +269,7 @@ def advance(_):
     steps += 1
     if steps == int(number):
         os.kill(os.getpid(), signal.SIGKILL)
-database = Database(f"sqlite:///{where}")
+database = Sqlite(f"sqlite:///{where}")
 if what == "backup":
     backup.write(database, Path(file), {"server": "0", "at": "", "key": ""}, advance)
 else:

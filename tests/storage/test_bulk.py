@@ -12,6 +12,7 @@ from scim_server.protocol.errors import ScimError
 from scim_server.resources import users
 from scim_server.resources.bulk import Bulk
 from scim_server.resources.users import ENTERPRISE, Users
+from tests.conftest import ON_SQLITE
 from tests.storage.conftest import House
 from tests.storage.plans import assert_uses_indexes
 
@@ -55,6 +56,7 @@ def sent(house: House, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]
     return seen
 
 
+@ON_SQLITE
 def test_creates_take_as_many_statements_whatever_their_number(house: House, sent: list[tuple[str, Any]]) -> None:
     counts = []
     for number, size in enumerate((100, 300)):

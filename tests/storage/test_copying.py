@@ -15,6 +15,7 @@ from scim_server.resources.upkeep import kinds_in
 from scim_server.storage import copying, integrity
 from scim_server.storage.copying import CopyError
 from scim_server.storage.database import Database
+from scim_server.storage.sqlite import Sqlite
 from scim_server.storage.tables import TABLES
 from tests.storage.conftest import House, house_on, housed
 from tests.storage.life import Life
@@ -40,7 +41,7 @@ def lived(house: House) -> House:
 
 @pytest.fixture
 def target(tmp_path: Path) -> Iterator[Database]:
-    with closing(Database(f"sqlite:///{tmp_path / 'target.db'}")) as database:
+    with closing(Sqlite(f"sqlite:///{tmp_path / 'target.db'}")) as database:
         yield database
 
 
@@ -79,7 +80,7 @@ def test_equal_rows_have_equal_hashes_and_others_have_others(lived: House, targe
     first = copying.copy(lived.database, target)
     with lived.database.transaction():
         lived.database.run("UPDATE resource SET version = version + 1 WHERE key = (SELECT min(key) FROM resource)")
-    with closing(Database(f"sqlite:///{tmp_path / 'second.db'}")) as other:
+    with closing(Sqlite(f"sqlite:///{tmp_path / 'second.db'}")) as other:
         second = copying.copy(lived.database, other)
     assert [table.table for table, again in zip(first, second, strict=True) if table != again] == ["resource"]
 

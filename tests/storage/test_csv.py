@@ -11,6 +11,7 @@ from scim_server.csv_accounts.importing import Import
 from scim_server.csv_accounts.problems import Refused
 from scim_server.csv_accounts.reading import read
 from scim_server.storage import documents
+from tests.conftest import ON_SQLITE
 from tests.storage.conftest import House
 from tests.storage.plans import assert_uses_indexes, steps
 from tests.web.test_csv import ADDRESS, FLAG, NAME, TYPE, written
@@ -41,6 +42,7 @@ def test_registrations_take_as_many_statements_whatever_their_number(
     assert len(many) - len(few) <= 1, many
 
 
+@ON_SQLITE
 def test_a_file_that_changes_nothing_is_looked_up_at_once(house: House, sales: str, statements: Record) -> None:
     run(house, *people(300))
     sent = statements(lambda: run(house, *people(300)))
@@ -64,6 +66,7 @@ def test_a_group_is_changed_once(house: House, sales: str, statements: Record) -
     assert len([sql for sql, _ in sent if sql.startswith("UPDATE resource SET version")]) == 1
 
 
+@ON_SQLITE
 def test_an_export_takes_one_statement_a_page(house: House, sales: str, statements: Record) -> None:
     for start in range(0, 2_100, 300):
         run(house, *[{ADDRESS: f"u{n}@example.com"} for n in range(start, start + 300)])
@@ -129,6 +132,7 @@ def test_progress_is_told_of_every_row(house: House, sales: str) -> None:
     assert sum(told) == 3
 
 
+@ON_SQLITE
 def test_a_page_costs_the_same_wherever_it_stands(house: House, sales: str) -> None:
     for start in range(0, 3_000, 300):
         run(house, *[{ADDRESS: f"u{n}@example.com"} for n in range(start, start + 300)])

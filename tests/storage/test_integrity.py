@@ -18,6 +18,7 @@ from scim_server.storage import integrity
 from scim_server.storage.database import Database
 from scim_server.storage.integrity.findings import MAIL, REINDEX, RESTORE, SCHEMAS, TOKEN, Finding
 from scim_server.storage.reindex import Collision, rebuild
+from scim_server.storage.sqlite import Sqlite
 from tests.storage.conftest import housed
 from tests.storage.life import Life
 from tests.web.test_custom_type import ENTRIES
@@ -58,7 +59,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory, larger: Registry) -> Path:
 @pytest.fixture
 def copied(sound: Path, tmp_path: Path) -> Iterator[Database]:
     shutil.copy(sound, tmp_path / "scim.db")
-    with closing(Database(f"sqlite:///{tmp_path / 'scim.db'}")) as database:
+    with closing(Sqlite(f"sqlite:///{tmp_path / 'scim.db'}")) as database:
         yield database
 
 

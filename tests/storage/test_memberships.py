@@ -16,6 +16,7 @@ from scim_server.resources.base import new_id
 from scim_server.resources.values import Answer
 from scim_server.storage import members
 from scim_server.storage.keys import key_of
+from tests.conftest import ON_SQLITE
 from tests.storage.conftest import House
 from tests.storage.plans import assert_uses_indexes, plan, steps
 
@@ -67,6 +68,7 @@ def named(*ids: str) -> list[dict[str, str]]:
     return [{"value": id} for id in ids]
 
 
+@ON_SQLITE
 @pytest.mark.parametrize(
     "change",
     [
@@ -96,6 +98,7 @@ def test_a_change_costs_the_same_in_a_large_group_as_in_a_small_one(
     assert costs[1] < costs[0] * 1.05 + 50
 
 
+@ON_SQLITE
 def test_a_thousand_members_take_as_many_statements_as_one(
     house: House, ids: list[str], groups: tuple[str, str], statements: Any
 ) -> None:
@@ -137,6 +140,7 @@ def writes_members(sql: str) -> bool:
     return sql.startswith(("INSERT INTO reference", "DELETE FROM reference"))
 
 
+@ON_SQLITE
 def test_a_large_group_without_members_costs_what_an_empty_one_does(house: House, groups: tuple[str, str]) -> None:
     resources = house.resources["Group"]
     excluded = read_projection([resources.resource_type], None, ["members"])
@@ -144,6 +148,7 @@ def test_a_large_group_without_members_costs_what_an_empty_one_does(house: House
     assert small == large
 
 
+@ON_SQLITE
 def test_what_follows_the_first_members_is_read_in_one_statement_more(
     house: House, groups: tuple[str, str], statements: Any
 ) -> None:
@@ -157,6 +162,7 @@ def test_what_follows_the_first_members_is_read_in_one_statement_more(
     assert len(statements(lambda: resources.read(house.by, groups[1], if_none_match="*"))) == 1
 
 
+@ON_SQLITE
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -178,6 +184,7 @@ def test_members_are_paged_and_filtered_by_index(
     assert_uses_indexes(house.database, seen)
 
 
+@ON_SQLITE
 def test_one_member_of_many_is_found_without_looking_at_the_others(
     house: House, ids: list[str], groups: tuple[str, str]
 ) -> None:
@@ -188,6 +195,7 @@ def test_one_member_of_many_is_found_without_looking_at_the_others(
     assert steps(house.database, ask(groups[1])) < steps(house.database, ask(groups[0])) + 100
 
 
+@ON_SQLITE
 def test_deep_pages_of_members_by_cursor_cost_what_the_first_does(house: House, groups: tuple[str, str]) -> None:
     resources = house.resources["Group"]
     key = resources.key_of(house.by, groups[1])
@@ -204,6 +212,7 @@ def test_deep_pages_of_members_by_cursor_cost_what_the_first_does(house: House, 
     assert "SEARCH m USING" in plan(house.database, sql, (key, number, 0))[0]
 
 
+@ON_SQLITE
 def test_the_groups_of_one_account_are_found_by_index(
     house: House, ids: list[str], groups: tuple[str, str], statements: Any
 ) -> None:

@@ -61,15 +61,16 @@ def test_a_write_that_a_switch_overtakes_is_to_be_sent_again(
     guides = group(house, "Guides")
     switch(before)
     caller = house.renewed()
-    transaction, after = Database.transaction, UNIQUE - before
+    kind = type(house.database)
+    transaction, after = kind.transaction, UNIQUE - before
 
     def overtaken(database: Database, *, waits: bool = True) -> Any:
         # The write has read and checked everything, and waits for the lock that the switch holds.
-        monkeypatch.setattr(Database, "transaction", transaction)
+        monkeypatch.setattr(kind, "transaction", transaction)
         switch(after)
         return transaction(database, waits=waits)
 
-    monkeypatch.setattr(Database, "transaction", overtaken)
+    monkeypatch.setattr(kind, "transaction", overtaken)
     with pytest.raises(ScimError) as refusal:
         WRITES[write](caller, guides)
     assert (refusal.value.status, refusal.value.headers) == (503, {"Retry-After": "1"})
@@ -95,14 +96,15 @@ def test_a_switch_builds_on_the_policies_that_hold_when_it_has_the_lock(
 ) -> None:
     group(house, "Guides")
     switch(LOOSE)
-    transaction = Database.transaction
+    kind = type(house.database)
+    transaction = kind.transaction
 
     def overtaken(database: Database, *, waits: bool = True) -> Any:
-        monkeypatch.setattr(Database, "transaction", transaction)
+        monkeypatch.setattr(kind, "transaction", transaction)
         switch(UNIQUE)
         return transaction(database, waits=waits)
 
-    monkeypatch.setattr(Database, "transaction", overtaken)
+    monkeypatch.setattr(kind, "transaction", overtaken)
     switch(LOOSE | {"name_required"})
     assert_keys_are_complete(house, unique=False)
     switch(UNIQUE)

@@ -4,10 +4,12 @@ from scim_server.protocol.registry import Registry, bundled_schemas
 from scim_server.storage.documents import COLUMNS
 from scim_server.storage.keys import key_of, scope_in, scope_of, scope_range, tenant_range, type_in
 from scim_server.storage.rows import rows_of
+from tests.conftest import ON_SQLITE
 from tests.scim import ENTERPRISE
 from tests.storage.conftest import House
 
 
+@ON_SQLITE
 def test_the_declared_columns_are_those_of_the_table(house: House) -> None:
     declared = set(json.loads((bundled_schemas() / "columns.json").read_text()).values())
     table = {name for _, name, *_ in house.database.rows("PRAGMA table_info(resource)")}

@@ -20,6 +20,7 @@ from scim_server.storage import grams
 from scim_server.storage import tombstones as kept
 from scim_server.storage.keys import scope_of
 from scim_server.storage.tombstones import EVER, TombstoneError
+from tests.conftest import ON_SQLITE
 from tests.scim import PATCH_OP
 from tests.storage.conftest import House, housed
 from tests.storage.plans import assert_uses_indexes
@@ -341,6 +342,7 @@ class TestPurge:
         assert kept.scrub(house.database)
         assert not kept.needs_scrubbing(house.database)
 
+    @ON_SQLITE
     def test_pages_go_by_index_and_cost_no_more_than_they_hold(self, house: House, statements: Any) -> None:
         ids = [user(house, f"user{number}") for number in range(5)]
         for id in reversed(ids):
@@ -355,6 +357,7 @@ class TestPurge:
         assert kept.count(house.database, scopes, EVER) == 5
         assert kept.count(house.database, scopes, times[0]) == 0
 
+    @ON_SQLITE
     def test_no_token_of_the_index_is_left(self, house: House) -> None:
         many = [user(house, f"user{number}", displayName=f"User {number}") for number in range(130)]
         gone = user(house, "zzyzx", displayName="Qqxw Vvkj")

@@ -13,6 +13,7 @@ import pytest
 from scim_server import tenants
 from scim_server.app import create_app
 from scim_server.storage.database import Database
+from scim_server.storage.opening import open_database
 from tests.conftest import Caller
 from tests.scim import ACCOUNT_USER, ENTERPRISE, USER, assert_scim_error, create, create_group, create_user
 from tests.server import Server
@@ -75,7 +76,7 @@ def exported(http: httpx2.Client, **parameters: str) -> list[dict[str, str]]:
 
 
 def in_zone(server: Server, caller: Caller, zone: str) -> None:
-    database = Database(server.settings.database_url)
+    database = open_database(server.settings.database_url)
     tenants.change(database, caller.tenant.name, {"time_zone": zone})
     database.close()
 

@@ -1,7 +1,7 @@
 """A resource type without behaviour of its own is two JSON entries."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +37,12 @@ ENTRIES = [
 
 
 @pytest.fixture(scope="module")
-def devices(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx2.Client]:
+def devices(tmp_path_factory: pytest.TempPathFactory, fresh: Callable[[], dict[str, str]]) -> Iterator[httpx2.Client]:
     directory = tmp_path_factory.mktemp("devices")
     schemas = directory / "further"
     schemas.mkdir()
     (schemas / "device.json").write_text(json.dumps(ENTRIES))
-    server = Server(directory, {"SCIM_SCHEMA_DIR": str(schemas)}).initialised()
+    server = Server(directory, {"SCIM_SCHEMA_DIR": str(schemas), **fresh()}).initialised()
     token = server.command("token", "create", "--name", "x", "--scope", "devices:*").stdout.strip()
     with (
         server.started(),

@@ -1,52 +1,34 @@
-"""Is the SQLite file sound, and has it the tables and indexes that the migrations make?"""
+"""Is the database sound by its own account, and has it the tables and indexes that the migrations make?"""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from scim_server.storage.database import Database
+from scim_server.storage.database import Database, Layout
 from scim_server.storage.integrity.findings import Advance, Finding, KindOf, broken, stale
-
-_OF_INDEXES = ("missing from index", "wrong # of entries in index", "non-unique entry in index")
+from scim_server.storage.sqlite import Sqlite
 
 
 def check(database: Database, _kind_of: KindOf, _advance: Advance) -> Iterator[Finding]:
-    """Yield what SQLite finds itself."""
-    for (message,) in database.each("PRAGMA integrity_check"):
-        if message != "ok":
-            found = stale if any(words in message for words in _OF_INDEXES) else broken
-            yield found("The file", "", message)
-    for table, row, parent, _ in database.each("PRAGMA foreign_key_check"):
-        yield broken(table, str(row or ""), f"it belongs to no {parent}")
+    """Yield what the database finds itself."""
+    for damage in database.damage():
+        found = stale if damage.is_of_index else broken
+        yield found(damage.table, damage.row, damage.message)
 
 
 def check_schema(database: Database, _kind_of: KindOf, _advance: Advance) -> Iterator[Finding]:
     """Yield the tables and indexes that are missing, or not as the migrations make them."""
-    kept, made = schema(database), prepared_schema()
-    for name, (kind, sql) in made.items():
-        if kept.get(name) != (kind, sql):
-            found = stale if kind == "index" else broken
-            yield found("The file", "", f"the {kind} {name} is missing, or not as the migrations make it")
-
-
-def schema(database: Database) -> dict[str, tuple[str, str]]:
-    """Return what a database is made of: by name, whether it is a table or an index, and its SQL."""
-    sql = (
-        "SELECT name, type, sql FROM sqlite_master WHERE sql IS NOT NULL AND type IN ('table', 'index')"
-        # This table is peewee's.
-        " AND tbl_name <> 'schema_migration'"
-    )
-    return {name: (kind, text) for name, kind, text in database.rows(sql)}
+    made = prepared_layout()
+    for name in database.lacks(made):
+        found = stale if made[name].kind == "index" else broken
+        yield found("The file", "", f"the {made[name].kind} {name} is missing, or not as the migrations make it")
 
 
 @cache
-def prepared_schema() -> dict[str, tuple[str, str]]:
-    """Return what the migrations make."""
-    with TemporaryDirectory() as directory:
-        fresh = Database(f"sqlite:///{Path(directory, 'scim.db')}")
+def prepared_layout() -> Mapping[str, Layout]:
+    """Return what the migrations make, as SQLite has it."""
+    with TemporaryDirectory() as directory, closing(Sqlite(f"sqlite:///{Path(directory, 'scim.db')}")) as fresh:
         fresh.upgrade()
-        try:
-            return schema(fresh)
-        finally:
-            fresh.close()
+        return fresh.layout()

@@ -1,0 +1,226 @@
+"""How is an SQLite file read by many and written by one at a time?"""
+
+import fcntl
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from peewee import SqliteDatabase
+
+from scim_server.storage.database import Busy, Damage, Database, DatabaseError, Layout, Row, Unavailable, refusals
+
+PRAGMAS = {
+    "journal_mode": "wal",
+    # FULL syncs at every commit: with NORMAL a power cut loses acknowledged writes.
+    "synchronous": "full",
+    "wal_autocheckpoint": 4000,
+    "secure_delete": 0,
+    "cache_size": -16_000,
+    "temp_store": "memory",
+    "busy_timeout": 10_000,
+}
+_OLDEST = (3, 35, 0)
+_OF_INDEXES = ("missing from index", "wrong # of entries in index", "non-unique entry in index")
+
+
+class Sqlite(Database):
+    """One SQLite file."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self.path = path_in(url)
+        self.name = str(self.path)
+        self.directory = self.path.parent
+        if sqlite3.sqlite_version_info < _OLDEST:
+            raise DatabaseError(f"SQLite {sqlite3.sqlite_version} is too old; 3.35 or later is needed.")
+        self.peewee = SqliteDatabase(self.name, pragmas=PRAGMAS)
+        self._writer = threading.Lock()
+        self._lock_files: dict[str, tuple[int, int]] = {}
+
+    def each(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[Row]:
+        """Run a statement and yield its rows as they are asked for; within a `snapshot` they are of one state."""
+        with refusals:
+            yield from self.peewee.execute_sql(sql, parameters)
+
+    def run_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Run a statement once for each row of parameters."""
+        with refusals:
+            self.peewee.connection().executemany(sql, rows)
+
+    @contextmanager
+    def transaction(self, *, waits: bool = True) -> Iterator[None]:
+        """Write atomically: all of the block is committed and on disk at its end, or nothing is.
+
+        Writers of all threads and processes queue at a file lock, which is fair; SQLite's own busy
+        handler is not. The lock is taken before BEGIN IMMEDIATE, so a transaction never fails as locked.
+        Raises Busy when another one writes and this one does not wait.
+        """
+        with self.writing(waits=waits), self.peewee.atomic("IMMEDIATE"):
+            yield
+
+    @contextmanager
+    def writing(self, *, waits: bool = True) -> Iterator[None]:
+        """Let no other thread or process write. Raises Busy as `transaction` does."""
+        if not self._writer.acquire(blocking=waits):
+            raise Busy
+        try:
+            descriptor = self._lock_descriptor("lock")
+            how = fcntl.LOCK_EX if waits else fcntl.LOCK_EX | fcntl.LOCK_NB
+            if not _is_locked(lambda: fcntl.flock(descriptor, how)):
+                raise Busy
+            try:
+                yield
+            except Unavailable:
+                # One that was opened while the file could not be written would never write.
+                self.close()
+                raise
+            finally:
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+        finally:
+            self._writer.release()
+
+    def rewrite(self) -> bool:
+        """Write the file anew, without what is left in it of deleted rows, and empty the write-ahead log.
+
+        Readers go on, writers wait. Return False when a reader kept the log from being emptied.
+        """
+        with self.writing(), self.waiting_in_files():
+            self.run("VACUUM")
+            return self.row("PRAGMA wal_checkpoint(TRUNCATE)") == (0, 0, 0)
+
+    @contextmanager
+    def waiting_in_files(self) -> Iterator[None]:
+        """Keep what may be larger than the memory, a copy or what is sorted, in files; around a `transaction`."""
+        self.run("PRAGMA temp_store = file")
+        try:
+            yield
+        finally:
+            self.run(f"PRAGMA temp_store = {PRAGMAS['temp_store']}")
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Let all reads of the block see one state of the database."""
+        with self.peewee.atomic("DEFERRED"):
+            yield
+
+    @contextmanager
+    def _claim_of_process(self, number: int) -> Iterator[bool]:
+        # A byte of a file can be locked, though it is not there.
+        with self._claiming:
+            descriptor = self._lock_descriptor("claims")
+        with _byte_lock(descriptor, number) as is_held:
+            yield is_held
+
+    def _lock_descriptor(self, ending: str) -> int:
+        # A descriptor inherited over fork shares its lock with the parent, so each process opens its own.
+        process, descriptor = self._lock_files.get(ending, (0, 0))
+        if process != os.getpid():
+            path = self.path.with_name(f"{self.path.name}.{ending}")
+            try:
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            except OSError as error:
+                raise Unavailable(f"{path}: {error.strerror}") from error
+            self._lock_files[ending] = os.getpid(), descriptor
+        return descriptor
+
+    def check(self) -> None:
+        """Refuse a database that can never be used as it is. Raises DatabaseError."""
+        for path in (self.path.parent, self.path):
+            # Where nothing can be written, SQLite says no more than that it cannot open the file.
+            if path.exists() and not os.access(path, os.W_OK):
+                raise DatabaseError(f"{path} cannot be written to; the server needs the database and its directory.")
+
+    def exists(self) -> bool:
+        """Tell whether there is a database, prepared or empty."""
+        return self.path.exists()
+
+    def damage(self) -> Iterator[Damage]:
+        """Yield what is wrong with the database by its own account."""
+        for (message,) in self.each("PRAGMA integrity_check"):
+            if message != "ok":
+                yield Damage("The file", "", message, any(words in message for words in _OF_INDEXES))
+        for table, row, parent, _ in self.each("PRAGMA foreign_key_check"):
+            yield Damage(table, str(row or ""), f"it belongs to no {parent}", is_of_index=False)
+
+    def layout(self) -> dict[str, Layout]:
+        """Return the tables and indexes by their names."""
+        sql = (
+            "SELECT name, type, sql FROM sqlite_master WHERE sql IS NOT NULL AND type IN ('table', 'index')"
+            # This table is peewee's.
+            " AND tbl_name <> 'schema_migration'"
+        )
+        return {name: Layout(kind, text) for name, kind, text in self.rows(sql)}
+
+    def lacks(self, layout: Mapping[str, Layout]) -> list[str]:
+        """Return which of the tables and indexes that the migrations make are missing or different."""
+        kept = self.layout()
+        return [name for name, made in layout.items() if kept.get(name) != made]
+
+    def rebuild_indexes(self) -> None:
+        """Make all indexes anew, within the caller's transaction."""
+        self.run("REINDEX")
+
+    def last_numbers(self) -> dict[str, int]:
+        """Return the last number that was given to a row, of each table that never gives one twice."""
+        return dict(self.rows("SELECT name, seq FROM sqlite_sequence"))
+
+    def continue_numbers(self, last: Mapping[str, int]) -> None:
+        """Give further rows of tables numbers after the last ones, within the caller's transaction."""
+        self.run_many("DELETE FROM sqlite_sequence WHERE name = ?", [(name,) for name in last])
+        self.run_many("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", last.items())
+
+    def upgrade(self) -> list[str]:
+        """Apply the pending migrations, each in a transaction, and return their names."""
+        create_private(self.path)
+        return super().upgrade()
+
+
+@contextmanager
+def _byte_lock(descriptor: int, offset: int) -> Iterator[bool]:
+    """Lock one byte of a file, unless another process has; tell whether."""
+    if not _is_locked(lambda: fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, offset)):
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        fcntl.lockf(descriptor, fcntl.LOCK_UN, 1, offset)
+
+
+def _is_locked(lock: Callable[[], None]) -> bool:
+    """Lock, unless another process has; tell whether. Raises Unavailable."""
+    try:
+        lock()
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        raise Unavailable(f"a lock: {error.strerror}") from error
+    return True
+
+
+def path_in(url: str) -> Path:
+    """Return the file of ``sqlite:////absolute`` or ``sqlite:///relative-to-cwd``.
+
+    Raises DatabaseError for any other URL.
+    """
+    path = url.removeprefix("sqlite:///")
+    if path == url or not path or "?" in path or path == ":memory:":
+        raise DatabaseError(
+            "The database URL must be sqlite:////absolute/path, sqlite:///relative/path or"
+            " postgresql://user@host/database."
+        )
+    return Path(path)
+
+
+def create_private(path: Path) -> None:
+    """Create an empty file that only its owner may read, unless the file exists; its name is on the disk then."""
+    os.close(os.open(path, os.O_CREAT | os.O_CLOEXEC, 0o600))
+    directory = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

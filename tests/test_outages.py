@@ -1,0 +1,142 @@
+"""A PostgreSQL server that goes away, ends connections or has none left: 503 meanwhile, and nothing is lost."""
+
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2 as httpx
+import psycopg
+import pytest
+
+from scim_server.storage.database import Unavailable
+from scim_server.storage.opening import open_database
+from tests.load import Load
+from tests.postgres import Cluster, Databases
+from tests.scim import assert_scim_error
+from tests.server import Server, wait_for
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """A server of its own that syncs to the disk, since it is killed."""
+    with Cluster(durable=True).running() as running:
+        yield running
+
+
+@pytest.fixture
+def place(cluster: Cluster) -> Iterator[Databases]:
+    made = Databases(cluster.url)
+    yield made
+    made.drop_all()
+
+
+def started(directory: Path, url: str, **settings: str) -> Load:
+    server = Server(directory, {"SCIM_DATABASE_URL": url, **settings}).initialised()
+    return Load(server, server.token("admin"))
+
+
+TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'scim-server'"
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGQUIT, signal.SIGINT])
+def test_a_server_that_is_killed_under_load_is_503_while_it_is_away(
+    cluster: Cluster, place: Databases, tmp_path: Path, how: int
+) -> None:
+    load = started(tmp_path, place.empty())
+    with load.server.started():
+        workers = load.server.workers()
+        with load.running():
+            cluster.stop(how)
+            load.wait_for_more((503,))
+            before = load.answers[200] + load.answers[201]
+            load.wait_for_more((503,))
+            assert load.answers[200] + load.answers[201] == before
+            cluster.start()
+            load.wait_for_more()
+        assert load.wrong == []
+        assert load.refused == 0
+        assert load.server.workers() == workers
+        load.assert_kept()
+
+
+def test_connections_that_are_ended_under_load_cost_a_503_at_most(place: Databases, tmp_path: Path) -> None:
+    load = started(tmp_path, place.empty())
+    with load.server.started():
+        with load.running():
+            for _ in range(20):
+                place.execute(TERMINATE)
+                time.sleep(0.05)
+            load.wait_for_more()
+        assert load.wrong == []
+        load.assert_kept()
+
+
+def test_a_connection_that_was_lost_while_nobody_used_it_is_replaced_unnoticed(
+    cluster: Cluster, place: Databases, tmp_path: Path
+) -> None:
+    load = started(tmp_path, place.empty(), SCIM_WORKERS="1", SCIM_THREADS="1")
+    headers = {"Authorization": f"Bearer {load.token}"}
+    with load.server.started(), httpx.Client(base_url=load.server.settings.base_url, headers=headers) as http:
+        assert http.post("Users", json={"userName": "u0"}).status_code == 201
+        place.execute(TERMINATE)
+        assert http.get("Users").status_code == 200
+        place.execute(TERMINATE)
+        assert http.post("Users", json={"userName": "u1"}).status_code == 201
+        cluster.stop()
+        cluster.start()
+        assert http.get("Users").json()["totalResults"] == 2
+
+
+def test_a_server_without_a_connection_left_is_503_and_recovers(place: Databases, tmp_path: Path) -> None:
+    place.execute("DROP ROLE IF EXISTS few")
+    place.execute("CREATE ROLE few LOGIN CONNECTION LIMIT 2")
+    url = place.empty(options="ENCODING 'UTF8' OWNER few").replace("scim@", "few@")
+    load = started(tmp_path, url)
+    with load.server.started():
+        with load.running(threads=8):
+            load.wait_for_more((503,))
+            load.wait_for_more()
+        assert load.wrong == []
+        place.execute("ALTER ROLE few CONNECTION LIMIT 20")
+        with Load(load.server, load.token).running(threads=8) as later:
+            later.wait_for_more()
+        assert later.wrong == []
+        assert later.answers[503] == 0
+        load.assert_kept()
+
+
+def test_a_writer_that_stands_still_makes_the_others_503_until_it_is_ended(place: Databases, tmp_path: Path) -> None:
+    url = place.empty()
+    quick = "&options=-clock_timeout%3D200ms%20-cidle_in_transaction_session_timeout%3D1s"
+    load = started(tmp_path, url + quick, SCIM_WORKERS="1")
+    headers = {"Authorization": f"Bearer {load.token}"}
+    stuck = open_database(url + quick)
+    http = httpx.Client(base_url=load.server.settings.base_url, headers=headers)
+    with load.server.started(), http, pytest.raises(Unavailable), stuck.transaction():
+        stuck.run("UPDATE tenant SET company_name = 'never'")
+        response = http.post("Users", json={"userName": "x"})
+        assert_scim_error(response, 503)
+        assert response.headers["Retry-After"]
+        assert http.get("Users").status_code == 200
+        wait_for(lambda: http.post("Users", json={"userName": "y"}).status_code == 201)
+        stuck.run("UPDATE tenant SET company_name = 'never'")
+    stuck.close()
+    with psycopg.connect(url) as connection:
+        assert connection.execute("SELECT company_name FROM tenant").fetchone() == ("Default Company",)
+
+
+def test_a_request_under_a_key_is_done_once_though_its_connection_is_lost(place: Databases, tmp_path: Path) -> None:
+    load = started(tmp_path, place.empty())
+    headers = {"Authorization": f"Bearer {load.token}"}
+    with load.server.started(), httpx.Client(base_url=load.server.settings.base_url, headers=headers) as http:
+        for number in range(30):
+            place.execute(TERMINATE)
+            statuses = []
+            while statuses[-1:] != [201]:
+                response = http.post(
+                    "Users", json={"userName": f"u{number}"}, headers={"Idempotency-Key": f"k{number}"}
+                )
+                statuses.append(response.status_code)
+                assert response.status_code in (201, 503), response.text
+        assert http.get("Users").json()["totalResults"] == 30
