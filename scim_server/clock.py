@@ -2,7 +2,10 @@
 
 from datetime import UTC, datetime, timedelta
 
+_NOT = timedelta(0)
 
-def now(later: timedelta = timedelta(0)) -> str:
+
+def now(later: timedelta = _NOT) -> str:
     """Return the present instant, or one ``later``, as ``2026-01-31T23:59:59.123``."""
-    return (datetime.now(UTC) + later).replace(tzinfo=None).isoformat(timespec="milliseconds")
+    moment = datetime.now(UTC)
+    return (moment if later is _NOT else moment + later).isoformat(timespec="milliseconds").removesuffix("+00:00")

@@ -4,7 +4,6 @@ A token is ``scim_<id>_<secret>``: 62-letter alphabet, 256 random bits, a checks
 tells a mistyped token from a wrong one without asking the database. Only an HMAC of it is kept.
 """
 
-import hashlib
 import hmac
 import logging
 import re
@@ -196,7 +195,7 @@ def _checksum(text: str) -> str:
 
 
 def _digest(key: bytes, token: str) -> str:
-    return hmac.new(key, token.encode(), hashlib.sha256).hexdigest()
+    return hmac.digest(key, token.encode(), "sha256").hex()
 
 
 class Authenticator:
@@ -243,7 +242,8 @@ class Authenticator:
         """Note a request's use of its token and its habits, and see that they are written."""
         with self._lock:
             self._used[by.credential] = clock.now()
-            self._habits.update((by.credential, name) for name in by.habits.used)
+            if by.habits.used:
+                self._habits.update((by.credential, name) for name in by.habits.used)
             wait = self._flush_at - time.monotonic()
             if wait <= 0:
                 self._flush_at = time.monotonic() + _FLUSH_SECONDS

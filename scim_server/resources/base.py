@@ -8,6 +8,7 @@ import secrets
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -61,6 +62,8 @@ class Resources:
         self.references = References(shared, name, [self.attribute(path) for path in self.reference_paths])
         self.parts: dict[str, Part] = self.read_along()
         self._slots = {slot.letter: slot for slot in self.slots}
+        self._sources = self.derived_sources()
+        self._needed = lru_cache(256)(self._choose_parts)
         self._hides = any(
             a.returned in ("request", "never") and a.path not in self.kept_elsewhere
             for a in self.resource_type.by_path.values()
@@ -73,26 +76,33 @@ class Resources:
         """Return what is read with each resource, by a name of its own."""
         return {attribute.path: Targets(attribute) for attribute in self.references.attributes}
 
-    def derived_sources(self, by: Principal) -> dict[str, Source]:
-        """Return where a search finds the attributes that are not in the document, by their paths."""
-        root = f"{self.shared.root(self.name)}/"
-        found: dict[str, Source] = {
-            "meta.resourceType": Finite(((self.name, TRUE),)),
-            "meta.location": Single(Condition("(? || r.id)", (root,))),
-        }
-        return found | self.references.sources(by.tenant.number)
+    def derived_sources(self) -> dict[str, Callable[[Tenant], Source]]:
+        """Return what makes the source of each attribute that is not in the document, by its path.
 
-    def search(self, by: Principal) -> Search:
-        """Return what compiles filters over these resources."""
-        derived = self.derived_sources(by)
-        search = Search(self.scope(by), derived)
+        Most searches look for none of them.
+        """
+        root = f"{self.shared.root(self.name)}/"
+        found: dict[str, Callable[[Tenant], Source]] = {
+            "meta.resourceType": lambda _: Finite(((self.name, TRUE),)),
+            "meta.location": lambda _: Single(Condition("(? || r.id)", (root,))),
+            "schemas": self._schemas_in_use,
+        }
+        return found | self.references.sources()
+
+    def search(self, tenant: Tenant) -> Search:
+        """Return what compiles filters over a tenant's resources."""
+        return Search(
+            self.tenant_scope(tenant), lambda path: make(tenant) if (make := self._sources.get(path)) else None
+        )
+
+    def _schemas_in_use(self, tenant: Tenant) -> Source:
+        search = self.search(tenant)
         keys = [(self.resource_type.schema.id, TRUE)]
         for extension in self.resource_type.extensions:
             shown = [a for a in extension.schema.attributes if a.returned != "never"]
             in_use = joined("OR", [search.condition(Present(a), wanted=False) for a in shown])
             keys.append((extension.schema.id, in_use))
-        derived["schemas"] = Finite(tuple(keys))
-        return search
+        return Finite(tuple(keys))
 
     def derive(self, read: Mapping[str, Any], by: Principal) -> dict[str, list[bytes]]:
         """Return the derived members for each slot; ``read`` has the parts that were read."""
@@ -136,10 +146,15 @@ class Resources:
 
     def parts_for(self, projection: Projection) -> tuple[Part, ...]:
         """Return the parts an answer needs; members that are not shown are never read."""
-        return tuple(part for part in self.parts.values() if self._needs(part, projection))
+        return self._needed(projection)[1]
 
-    def _needs(self, part: Part, projection: Projection) -> bool:
-        return not isinstance(part, Targets) or projection.shows(part.attribute)
+    def _choose_parts(self, projection: Projection) -> tuple[tuple[str, ...], tuple[Part, ...]]:
+        needed = {
+            name: part
+            for name, part in self.parts.items()
+            if not isinstance(part, Targets) or projection.shows(part.attribute)
+        }
+        return tuple(needed), tuple(needed.values())
 
     def key_of(self, by: Principal, id: str) -> int:
         """Return the key of a resource's row. Raises 404."""
@@ -181,8 +196,7 @@ class Resources:
         return Representation(self.extend(body, stored.key, read, projection), tag, location)
 
     def _read_parts(self, stored: documents.Stored, projection: Projection) -> dict[str, Any]:
-        names = [name for name, part in self.parts.items() if self._needs(part, projection)]
-        return dict(zip(names, stored.parts, strict=True))
+        return dict(zip(self._needed(projection)[0], stored.parts, strict=True))
 
     def _version(self, stored: documents.Stored, by: Principal) -> str:
         return self.version_of(stored, self.derive(self._read_parts(stored, NOTHING), by))

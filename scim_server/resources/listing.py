@@ -28,9 +28,8 @@ def answer(kinds: Sequence[Resources], by: Principal, query: Query) -> Body:
         return _read(kinds, by, query, found, order, position, offset, limit)
 
     with shared.database.snapshot():
-        total = pages.total(shared.database, found)
         mark = query.mark(by.tenant.number, [kind.name for kind in kinds])
-        return paging.answer(query, total, fetch, shared.secret, mark)
+        return paging.answer(query, lambda: pages.total(shared.database, found), fetch, shared.secret, mark)
 
 
 def branches(kinds: Sequence[Resources], by: Principal, query: Query) -> list[Branch]:
@@ -39,7 +38,7 @@ def branches(kinds: Sequence[Resources], by: Principal, query: Query) -> list[Br
     sorts = sort_attribute(types, query.sort_by) if query.sort_by else {}
     found = []
     for kind in kinds:
-        search = kind.search(by) if query.filter is not None or sorts else None
+        search = kind.search(by.tenant) if query.filter is not None or sorts else None
         text = query.filter
         node = None if text is None else filter.read(text, kind.resource_type, by.habits, among=types)
         condition = search.condition(node) if search and node else None

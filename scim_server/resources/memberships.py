@@ -40,6 +40,8 @@ def answer(of_type: Resources, attribute: Attribute, by: Principal, id: str, que
             )
             return [(Position(None, target), Text(write(target, id, display))) for target, id, display in found]
 
-        total = members.count(database, key, number, condition)
+        def count() -> int:
+            return members.count(database, key, number, condition)
+
         mark = query.mark(by.tenant.number, of_type.name, attribute.path, id)
-        return paging.answer(query, total, fetch, of_type.shared.secret, mark)
+        return paging.answer(query, count, fetch, of_type.shared.secret, mark)

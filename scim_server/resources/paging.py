@@ -13,15 +13,19 @@ Fetch = Callable[[Position | None, bool, int, int], Page]
 """Reads what follows a position, or precedes it when the walk goes backwards, from an offset, so many at most."""
 
 
-def answer(query: Query, total: int, fetch: Fetch, secret: bytes, mark: str) -> Body:
+def answer(query: Query, count: Callable[[], int], fetch: Fetch, secret: bytes, mark: str) -> Body:
     """Return the ListResponse for one page; cursors are sealed for ``mark``, which says what is queried.
+
+    Nothing is counted where a page that is not full tells the total.
 
     Raises invalidCursor, expiredCursor, invalidCount.
     """
     backwards = False
     if query.cursor is None:
-        page = fetch(None, backwards, query.start_index - 1, query.count)
-        return _rendered(total, page, startIndex=query.start_index)
+        before = query.start_index - 1
+        page = fetch(None, backwards, before, query.count)
+        is_last = len(page) < query.count and (page or not before)
+        return _rendered(before + len(page) if is_last else count(), page, startIndex=query.start_index)
     now = int(time.time())
     cursor = unseal(query.cursor, secret, mark, query.count, now) if query.cursor else None
     position = Position(cursor.sort_key, cursor.key) if cursor else None
@@ -40,7 +44,8 @@ def answer(query: Query, total: int, fetch: Fetch, secret: bytes, mark: str) -> 
         name: seal(Cursor(at.sort_key, at.key, back, query.count, now), secret, mark)
         for name, (at, back) in links.items()
     }
-    return _rendered(total, page, **sealed)
+    is_only = not (links or cursor) and query.count
+    return _rendered(len(page) if is_only else count(), page, **sealed)
 
 
 def _rendered(total: int, page: Page, **paging: int | str) -> Body:

@@ -27,6 +27,7 @@ from scim_server.storage.members import Found
 from scim_server.storage.parts import entries
 from scim_server.storage.search import Search
 from scim_server.storage.sources import Condition, Source, targets
+from scim_server.tenants import Tenant
 
 Ids = Mapping[Attribute, Sequence[str]]
 """The ids that each reference attribute names, each once."""
@@ -174,7 +175,8 @@ class References:
 
     def condition(self, key: int, attribute: Attribute, node: Node) -> Condition:
         """Return the condition on a target ``t`` of a resource that it fits a filter on elements of the attribute."""
-        return Search(scope_in(key), self.sources(tenant_in(key))).of_targets(attribute, node)
+        sources = {attribute.path: self._source(attribute, tenant_in(key))}
+        return Search(scope_in(key), sources.get).of_targets(attribute, node)
 
     def _write(self, key: int, attribute: Attribute, wanted: Collection[str], gone: Collection[str] | None) -> bool:
         """Add the wanted targets and remove what is gone, with None all others; tell whether that changed anything."""
@@ -236,15 +238,19 @@ class References:
 
         return write
 
-    def sources(self, tenant: int) -> dict[str, Source]:
-        """Return where a search finds the attributes, by their paths."""
-        found: dict[str, Source] = {}
-        for attribute in self.attributes:
-            names = {self.shared.type_numbers[name]: name for name in target_types(attribute)}
-            scopes = [scope_of(tenant, number) for number in names]
-            roots = {number: self.shared.root(name) for number, name in names.items()}
-            found[attribute.path] = targets(attribute, scopes, names, roots)
-        return found
+    def sources(self) -> dict[str, Callable[[Tenant], Source]]:
+        """Return what makes the source of each attribute, by its path."""
+
+        def making(attribute: Attribute) -> Callable[[Tenant], Source]:
+            return lambda tenant: self._source(attribute, tenant.number)
+
+        return {attribute.path: making(attribute) for attribute in self.attributes}
+
+    def _source(self, attribute: Attribute, tenant: int) -> Source:
+        names = {self.shared.type_numbers[name]: name for name in target_types(attribute)}
+        scopes = [scope_of(tenant, number) for number in names]
+        roots = {number: self.shared.root(name) for number, name in names.items()}
+        return targets(attribute, scopes, names, roots)
 
 
 def _with_elements(operation: Operation, described: Mapping[str, dict[str, str]]) -> Operation:

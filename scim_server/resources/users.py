@@ -1,7 +1,7 @@
 """What is special about a User? Its password, and what is derived: groups, services, status, manager."""
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -23,6 +23,7 @@ from scim_server.storage.documents import Stored
 from scim_server.storage.keys import scope_of
 from scim_server.storage.parts import Column, Enclosing, Named, Part, entries
 from scim_server.storage.sources import TRUE, Finite, Source, enclosing, granted, named, window
+from scim_server.tenants import Tenant
 from scim_server.tokens import Principal
 
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
@@ -46,20 +47,25 @@ class Users(Resources):
             "validUntil": Column(self.attribute(VALID_UNTIL)),
         }
 
-    def derived_sources(self, by: Principal) -> dict[str, Source]:
+    def derived_sources(self) -> dict[str, Callable[[Tenant], Source]]:
         group = self.shared.registry.resource_types["Group"].by_path
         members, services = group[MEMBERS.lower()], group[SERVICES.lower()]
-        scopes = {name: scope_of(by.tenant.number, self.shared.type_numbers[name]) for name in ("Group", "Service")}
         manager = self.attribute(f"{ENTERPRISE}:manager.value")
-        company = folded(by.tenant.company_name)
         active, begins, ends = (self.attribute(path) for path in ("active", VALID_FROM, VALID_UNTIL))
-        return super().derived_sources(by) | {
-            "groups": enclosing(members, scopes["Group"], self.shared.root("Group")),
-            f"{ACCOUNT}:services": granted(members, services, scopes["Service"], self.shared.root("Service")),
-            f"{ACCOUNT}:companyName": Finite(((company, TRUE),)),
-            f"{ACCOUNT}:accountStatus": window(active, begins, ends, clock.now()),
-            f"{ENTERPRISE}:manager.$ref": named(manager, self.shared.root("User")),
-            f"{ENTERPRISE}:manager.displayName": named(manager, None),
+        roots = {name: self.shared.root(name) for name in ("User", "Group", "Service")}
+
+        def scope(tenant: Tenant, name: str) -> int:
+            return scope_of(tenant.number, self.shared.type_numbers[name])
+
+        return super().derived_sources() | {
+            "groups": lambda tenant: enclosing(members, scope(tenant, "Group"), roots["Group"]),
+            f"{ACCOUNT}:services": lambda tenant: granted(
+                members, services, scope(tenant, "Service"), roots["Service"]
+            ),
+            f"{ACCOUNT}:companyName": lambda tenant: Finite(((folded(tenant.company_name), TRUE),)),
+            f"{ACCOUNT}:accountStatus": lambda _: window(active, begins, ends, clock.now()),
+            f"{ENTERPRISE}:manager.$ref": lambda _: named(manager, roots["User"]),
+            f"{ENTERPRISE}:manager.displayName": lambda _: named(manager, None),
         }
 
     def draft(self, by: Principal, body: Any) -> Whole:
@@ -117,7 +123,8 @@ class Users(Resources):
 
     def derive(self, read: Mapping[str, Any], by: Principal) -> dict[str, list[bytes]]:
         groups, services = self._enclosing(read["groups"])
-        status = account_status(read["active"], read["validFrom"], read["validUntil"], clock.now())
+        begins, ends = read["validFrom"], read["validUntil"]
+        status = account_status(read["active"], begins, ends, clock.now() if begins or ends else "")
         account = [
             b'"companyName":' + orjson.dumps(by.tenant.company_name),
             b'"accountStatus":"' + status.encode() + b'"',

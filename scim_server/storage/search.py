@@ -4,7 +4,7 @@ One compiler from the resolved tree to a condition over the row ``r`` of ``resou
 always parameters. Keys compare as text, in the order of their code points.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from scim_server.protocol.errors import invalid_filter
 from scim_server.protocol.match import fits
@@ -23,9 +23,9 @@ Test = Callable[[Attribute, str, str], Condition]
 
 
 class Search:
-    """Compiles filters over the resources of one scope; ``derived`` are the sources of what is not stored."""
+    """Compiles filters over the resources of one scope; ``derived`` makes the source of a path that is not stored."""
 
-    def __init__(self, scope: int, derived: Mapping[str, Source]) -> None:
+    def __init__(self, scope: int, derived: Callable[[str], Source | None]) -> None:
         self.scope = scope
         self.derived = derived
 
@@ -78,11 +78,8 @@ class Search:
 
     def source(self, attribute: Attribute) -> Source:
         """Return where an attribute's keys are found."""
-        if attribute.path in self.derived:
-            return self.derived[attribute.path]
-        parent = self.derived.get(attribute.path.rpartition(".")[0])
-        if parent:
-            return parent
+        if derived := self.derived(attribute.path) or self.derived(attribute.path.rpartition(".")[0]):
+            return derived
         if attribute.path == "id":
             return Single(Condition("r.id"))
         if attribute.column:

@@ -1,12 +1,15 @@
 """What does a request say? Its body (media type, size, strict JSON), its query, its language. (RFC 7644 section 3)"""
 
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl
 
 from flask import request
 from gunicorn.http.errors import ParseException
+from werkzeug.datastructures import LanguageAccept
 from werkzeug.exceptions import ClientDisconnected
+from werkzeug.http import parse_accept_header
 
 from scim_server.protocol.errors import ScimError, invalid_syntax, invalid_value, too_large
 from scim_server.protocol.query import PARAMETERS
@@ -72,7 +75,14 @@ def drain() -> None:
 
 def language() -> str:
     """Return the language in which a refusal is to speak, by lookup (RFC 4647 section 3.4)."""
-    wanted = (tag.partition("-")[0].lower() for tag, quality in request.accept_languages if quality > 0)
+    return _language(request.headers.get("Accept-Language", ""))
+
+
+@lru_cache(256)
+def _language(header: str) -> str:
+    wanted = (
+        tag.partition("-")[0].lower() for tag, quality in parse_accept_header(header, LanguageAccept) if quality > 0
+    )
     return next((tag for tag in wanted if tag in LANGUAGES), LANGUAGES[0])
 
 
@@ -82,6 +92,8 @@ def query_parameters() -> dict[str, str]:
     Names of attributes are put together instead: none that is to be left out may be missed. What some clients leave at
     the end of a URL says nothing. Raises invalidValue for what is not UTF-8.
     """
+    if not request.query_string:
+        return {}
     try:
         text = request.query_string.decode("ascii").rstrip("?&")
         pairs = parse_qsl(text, keep_blank_values=True, errors="strict")

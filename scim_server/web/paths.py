@@ -25,7 +25,9 @@ class Paths:
         self._endpoints = {name.lower(): name for name in endpoints}
 
     def __call__(self, environ: dict[str, Any], start_response: _Start) -> Iterable[bytes]:
-        path = re.sub("/{2,}", "/", environ.get("PATH_INFO") or "/")
+        path = environ.get("PATH_INFO") or "/"
+        if "//" in path:
+            path = re.sub("/{2,}", "/", path)
         if self._prefix and (path + "/").startswith(self._prefix + "/"):
             path = path[len(self._prefix) :] or "/"
         path = path.rstrip("/") or "/"

@@ -1,20 +1,38 @@
 """How is an answer sent? (RFC 7644 section 3.1)"""
 
 from os import SEEK_END
+from typing import TYPE_CHECKING
 
 from flask import Response, request
+from werkzeug.datastructures import Headers
 from werkzeug.wsgi import wrap_file
 
 from scim_server.idempotency import Reply
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+
 MEDIA_TYPE = "application/scim+json"
+
+
+class _Response(Response):
+    """A response whose headers are sent as they were set: its URIs are absolute and percent-encoded already."""
+
+    autocorrect_location_header = False
+
+    def get_wsgi_headers(self, environ: "WSGIEnvironment") -> Headers:
+        """Return the headers, without what a response without a body must not have (RFC 9110 section 8.6)."""
+        if self.status_code in (204, 304):
+            return super().get_wsgi_headers(environ)
+        return self.headers
 
 
 def respond(reply: Reply) -> Response:
     """Send an answer, which is of SCIM unless its headers say otherwise; a large one is a file."""
     content_type = reply.headers.get("Content-Type", MEDIA_TYPE)
     if isinstance(reply.body, bytes):
-        return Response(reply.body, reply.status, dict(reply.headers), content_type=content_type)
+        headers = [*reply.headers.items(), ("Content-Length", str(len(reply.body)))]
+        return _Response(reply.body, reply.status, headers, content_type=content_type)
     response = Response(
         status=reply.status, headers=dict(reply.headers), content_type=content_type, direct_passthrough=True
     )

@@ -180,7 +180,8 @@ def test_members_are_paged_and_filtered_by_index(
     assert isinstance(body, bytes)
     assert len(json.loads(body)["Resources"]) == expected
     seen = statements(ask)
-    assert len(seen) == 3
+    # A page that is not full tells the total.
+    assert len(seen) == (3 if expected == query.count else 2)
     assert_uses_indexes(house.database, seen)
 
 
