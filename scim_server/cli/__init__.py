@@ -6,7 +6,7 @@ from io import TextIOWrapper
 import click
 
 from scim_server import __version__
-from scim_server.cli import backup, csv, db, deleted, group, mail, server, tenant, token, user
+from scim_server.cli import backup, csv, db, deleted, demo, group, mail, server, tenant, token, user
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -21,6 +21,6 @@ def main() -> None:
 for _command in (
     *(server.init, server.serve, server.check, tenant.tenant, token.token),
     *(user.user, group.group, deleted.deleted, csv.import_, csv.export, mail.mail),
-    *(db.db, backup.backup, backup.restore),
+    *(db.db, backup.backup, backup.restore, demo.demo),
 ):
     main.add_command(_command)

@@ -8,7 +8,7 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from scim_server.storage import grams
 from scim_server.storage.database import Database
@@ -153,6 +153,18 @@ def _next(database: Database, scope: int, count: int) -> int:
     )
     assert found
     return int(found[0]) - count
+
+
+class Counts(NamedTuple):
+    """How many resources a scope ever had, and how many live."""
+
+    ever: int
+    living: int
+
+
+def counts(database: Database, scope: int) -> Counts:
+    """Return how many resources a scope has. One statement."""
+    return Counts._make(database.row("SELECT next - 1, total FROM collection WHERE scope = ?", (scope,)) or (0, 0))
 
 
 def update(database: Database, stored: Stored, now: str, old: Rows, new: Content) -> None:
