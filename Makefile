@@ -2,6 +2,7 @@
 # Settings (SCIM_*) are taken from the environment: SCIM_BIND=127.0.0.1:9000 make run
 
 PYTHON = python3
+USERS = 100000
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 BIN = .venv/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -40,10 +41,8 @@ crash: .venv/.dev ## Kill writers and cut the power 10,000 times, and race for l
 	CRASH_KILLS=10000 CRASH_CUTS=10000 CRASH_SERVER_KILLS=200 RACE_ROUNDS=2000 RACE_OPERATIONS=1000 \
 	    $(BIN)/python -m pytest --durations=10 tests/crash
 
-bench: .venv/.dev ## Measure huge groups, Bulk and refusals; prints ratios.
-	$(BIN)/python -m benchmarks.members
-	$(BIN)/python -m benchmarks.bulk
-	$(BIN)/python -m benchmarks.refusals
+bench: .venv-bench/.done ## Measure the server beside Flask, SQL and its peers, and write docs/benchmarks.md; takes half an hour.
+	.venv-bench/bin/python -m benchmarks --users $(USERS)
 
 lint: .venv/.dev ## Check style, types and the arrows between the packages.
 	$(BIN)/ruff check .
@@ -51,13 +50,14 @@ lint: .venv/.dev ## Check style, types and the arrows between the packages.
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-lock: .venv/.dev ## Renew requirements.txt and requirements-dev.txt from setup.cfg.
+lock: .venv/.dev ## Renew requirements*.txt from setup.cfg.
 	@test "$(VERSION)" = 3.11 || { echo "Lock for the oldest Python: make lock PYTHON=python3.11" >&2; exit 1; }
 	$(COMPILE) --output-file requirements.txt
 	$(COMPILE) --output-file requirements-dev.txt --extra test --extra lint --extra build
+	$(COMPILE) --output-file requirements-bench.txt --extra bench --constraint requirements.txt
 
 clean: ## Remove everything that was made, except the data.
-	rm -rf .venv build dist *.egg-info .coverage* .hypothesis .*_cache
+	rm -rf .venv .venv-bench build dist *.egg-info .coverage* .hypothesis .*_cache
 	find benchmarks scim_server schemas tests -name __pycache__ -prune -exec rm -rf {} +
 
 # The stamps stand inside .venv, so another version of Python starts anew.
@@ -74,4 +74,11 @@ clean: ## Remove everything that was made, except the data.
 .venv/.dev: .venv/.python-$(VERSION) requirements-dev.txt setup.cfg pyproject.toml
 	$(PIP) --require-hashes --requirement requirements-dev.txt
 	$(EDITABLE)
+	@touch $@
+
+# The peers have dependencies of their own, which nothing else needs.
+.venv-bench/.done: requirements-bench.txt setup.cfg pyproject.toml
+	$(PYTHON) -m venv --clear .venv-bench
+	$(subst $(BIN),.venv-bench/bin,$(PIP)) --require-hashes --requirement requirements-bench.txt
+	$(subst $(BIN),.venv-bench/bin,$(EDITABLE))
 	@touch $@

@@ -7,9 +7,12 @@ import hashlib
 import json
 import sqlite3
 import time
+from dataclasses import replace
 from typing import Any
 
-from benchmarks.harness import Running, measured, raw_copy, server, show
+from benchmarks.harness import Row, Than, compared, measured, show
+from benchmarks.options import Options, read_options
+from benchmarks.serving import Running, raw_copy, server
 from scim_server.resources.base import new_id
 from scim_server.storage.grams import tokens_of
 
@@ -112,14 +115,12 @@ def insert(raw: sqlite3.Connection, rows: Rows, tables: tuple[str, ...]) -> None
     raw.execute("COMMIT")
 
 
-def main() -> None:
+def run(options: Options) -> list[Row]:
     with server() as running:
         kept = [rows_of_one_bulk(running, f"kept{n}-") for n in range(ROUNDS)]
         copies = [raw_copy(running, f"raw{n}") for n in range(2)]
-        print(f"{USERS} users with {len(kept[0]['value']) // USERS} value rows each, one worker, SQLite at", end=" ")
-        print(f"synchronous=FULL, {ROUNDS} rounds\n")
         works = {
-            f"one Bulk of {USERS}": lambda n: bulk(running, f"bulk{n}-"),
+            f"one Bulk of {USERS} creates": lambda n: bulk(running, f"bulk{n}-"),
             "raw executemany of the same rows": lambda n: insert(copies[0], kept[n], (*TABLES, "gram")),
             "the same without the index of grams": lambda n: insert(copies[1], kept[n], TABLES),
         }
@@ -132,13 +133,17 @@ def main() -> None:
         }
         single, beside = further
         times |= measured(further, dict.fromkeys(further, running.cpu), ROUNDS // 2)
-        show(times, {mine: (raw, 3), beside: (single, 0.5)})
         total = {name: sum(taken.cpu) for name, taken in times.items()}
-        print("\nCPU of all rounds, checkpoints of the write-ahead log included:", end=" ")
-        print(f"one Bulk is {total[mine] / total[raw]:.2f} x raw (at most 3),", end=" ")
-        print(
-            f"{total[mine] / total[bare]:.2f} x raw without grams, {total[beside] / total[single]:.2f} x single POSTs"
+        note = (
+            f"CPU of all rounds, checkpoints of the write-ahead log included: {total[mine] / total[raw]:.2f} x raw,"
+            f" {total[mine] / total[bare]:.2f} x raw without grams, {total[beside] / total[single]:.2f} x single POSTs"
         )
+        rows = compared(times, {mine: [Than(raw, 3), Than(bare)], beside: Than(single, 0.5)})
+        return [replace(rows[0], note=note), *rows[1:]]
+
+
+def main() -> None:
+    show(run(read_options()))
 
 
 if __name__ == "__main__":

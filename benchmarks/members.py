@@ -3,11 +3,14 @@
 Run it as ``python -m benchmarks.members``.
 """
 
+import sqlite3
 import time
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.harness import Running, measured, raw_copy, server, show
+from benchmarks.harness import Row, Than, Times, compared, measured, show
+from benchmarks.options import Options, read_options
+from benchmarks.serving import Running, raw_copy, server
 from scim_server.protocol.registry import load_registry
 from scim_server.resources.base import new_id
 from scim_server.storage.keys import key_of, scope_of
@@ -52,83 +55,118 @@ def patch(running: Running, id: str, *operations: dict[str, object]) -> None:
     running.http.patch(f"Groups/{id}", json={"schemas": [PATCH_OP], "Operations": operations}).raise_for_status()
 
 
-def main() -> None:
+def add(running: Running, id: str, users: list[str]) -> Callable[[int], object]:
+    """Return what adds one user after another to a group."""
+    return lambda n: patch(running, id, {"op": "add", "path": "members", "value": [{"value": users[n]}]})
+
+
+def remove(running: Running, id: str, users: list[str]) -> Callable[[int], object]:
+    return lambda n: patch(running, id, {"op": "remove", "path": f'members[value eq "{users[n]}"]'})
+
+
+def add_many(running: Running, id: str, users: list[str]) -> Callable[[int], object]:
+    """Return what adds a thousand after a thousand."""
+
+    def work(n: int) -> None:
+        some = users[BATCH * n : BATCH * (n + 1)]
+        patch(running, id, {"op": "add", "path": "members", "value": [{"value": id} for id in some]})
+
+    return work
+
+
+def insert_many(raw: sqlite3.Connection, attribute: int, keys: list[int]) -> Callable[[int], object]:
+    def work(n: int) -> None:
+        some = keys[BATCH * n : BATCH * (n + 1)]
+        raw.execute("BEGIN IMMEDIATE")
+        raw.executemany(
+            "INSERT INTO reference (source, attribute, target) VALUES (1, ?, ?)", [(attribute, key) for key in some]
+        )
+        raw.execute("COMMIT")
+
+    return work
+
+
+def changes(running: Running, ids: list[str], keys: list[int], attribute: int, large: str, batched: str) -> list[Row]:
+    """Measure what is added to and removed from a large group, and from small ones."""
+    empty, _ = group(running, "Empty")
+    raw = raw_copy(running, "raw")
+    few, many = ids[MEMBERS : MEMBERS + ROUNDS], ids[MEMBERS + BATCH :]
+    adds = {
+        "add 1 member to an empty group": add(running, empty, few),
+        f"add 1 member to {MEMBERS:,}": add(running, large, few),
+        f"add {BATCH:,} members to a group of few": add_many(running, batched, many),
+        f"add {BATCH:,} members to {MEMBERS:,}": add_many(running, large, many),
+        f"raw executemany of {BATCH:,} rows": insert_many(raw, attribute, keys[MEMBERS + BATCH :]),
+    }
+    one, one_of_many, thousand, thousand_of_many, bare = adds
+    clocks = dict.fromkeys(adds, running.cpu) | {bare: time.process_time}
+    times: dict[str, Times] = measured(adds, clocks, ROUNDS)
+    removes = {
+        "remove 1 member of few": remove(running, empty, few),
+        f"remove 1 member of {MEMBERS:,}": remove(running, large, few),
+    }
+    removed, removed_of_many = removes
+    times |= measured(removes, dict.fromkeys(removes, running.cpu), ROUNDS)
+    against = {
+        one_of_many: Than(one, 1.2), thousand_of_many: Than(thousand, 1.25), thousand: Than(bare, 3),
+        removed_of_many: Than(removed, 1.5),
+    }  # fmt: skip
+    return compared(times, against)
+
+
+def reads(running: Running, ids: list[str], large: str, batched: str) -> list[Row]:
+    """Measure what a large group shows of itself."""
+    works = {
+        "read an empty group": lambda _: running.http.get(f"Groups/{batched}?excludedAttributes=members"),
+        f"read {MEMBERS:,} without members": lambda _: running.http.get(f"Groups/{large}?excludedAttributes=members"),
+        f"groups of a member of {MEMBERS:,}": lambda n: running.http.get(
+            "Groups", params={"filter": f'members.value eq "{ids[n]}"', "excludedAttributes": "members"}
+        ),
+        f"a page of 100 of {MEMBERS:,}": lambda _: running.http.get(f"Groups/{large}/members?count=100"),
+    }
+    empty, *others = works
+    return compared(
+        measured(works, dict.fromkeys(works, running.cpu), ROUNDS), {other: Than(empty) for other in others}
+    )
+
+
+def run(options: Options) -> list[Row]:
     with server() as running:
         ids, keys, attribute = fill(running)
-        further = ids[MEMBERS:]
         large, key = group(running, "Large")
         with running.database.transaction():
             rows = [(key, attribute, target) for target in keys[:MEMBERS]]
             running.database.run_many("INSERT INTO reference (source, attribute, target) VALUES (?, ?, ?)", rows)
-        empty, _ = group(running, "Empty")
         batched, _ = group(running, "Batched")
-        raw = raw_copy(running, "raw")
-
-        def add(id: str) -> Callable[[int], object]:
-            return lambda n: patch(running, id, {"op": "add", "path": "members", "value": [{"value": further[n]}]})
-
-        def remove(id: str) -> Callable[[int], object]:
-            return lambda n: patch(running, id, {"op": "remove", "path": f'members[value eq "{further[n]}"]'})
-
-        def add_many(n: int) -> None:
-            some = further[BATCH * (n + 1) : BATCH * (n + 2)]
-            patch(running, batched, {"op": "add", "path": "members", "value": [{"value": id} for id in some]})
-
-        def insert_many(n: int) -> None:
-            some = keys[MEMBERS + BATCH * (n + 1) : MEMBERS + BATCH * (n + 2)]
-            raw.execute("BEGIN IMMEDIATE")
-            raw.executemany(
-                "INSERT INTO reference (source, attribute, target) VALUES (1, ?, ?)", [(attribute, k) for k in some]
-            )
-            raw.execute("COMMIT")
-
-        clocks = {"server": running.cpu, "here": time.process_time}
-        print(f"A group of {MEMBERS:,} members, one worker, SQLite at synchronous=FULL, {ROUNDS} rounds\n")
-        adds = {
-            "add 1 member to an empty group": add(empty),
-            f"add 1 member to {MEMBERS:,}": add(large),
-            f"add {BATCH:,} members": add_many,
-            f"raw executemany of {BATCH:,} rows": insert_many,
-        }
-        times = measured(adds, {n: clocks["here" if "raw" in n else "server"] for n in adds}, ROUNDS)
-        removes = {"remove 1 member of few": remove(empty), f"remove 1 member of {MEMBERS:,}": remove(large)}
-        times |= measured(removes, dict.fromkeys(removes, clocks["server"]), ROUNDS)
-        reads = {
-            "read an empty group": lambda _: running.http.get(f"Groups/{batched}?excludedAttributes=members"),
-            f"read {MEMBERS:,} without members": lambda _: running.http.get(
-                f"Groups/{large}?excludedAttributes=members"
-            ),
-            f"groups of a member of {MEMBERS:,}": lambda n: running.http.get(
-                "Groups", params={"filter": f'members.value eq "{ids[n]}"', "excludedAttributes": "members"}
-            ),
-            f"a page of 100 of {MEMBERS:,}": lambda _: running.http.get(f"Groups/{large}/members?count=100"),
-        }
-        times |= measured(reads, dict.fromkeys(reads, clocks["server"]), ROUNDS)
-        names = list(times)
-        pairs = {1: (0, 1.2), 2: (3, 3), 5: (4, 1.5), 7: (6, None)}
-        show(times, {names[mine]: (names[other], most) for mine, (other, most) in pairs.items()})
-        _whole(running, large)
+        rows_of_changes = changes(running, ids, keys, attribute, large, batched)
+        return rows_of_changes + reads(running, ids, large, batched) + _whole(running, large)
 
 
-def _whole(running: Running, id: str) -> None:
-    """Print what sending and replacing all members takes of time and memory."""
+def _whole(running: Running, id: str) -> list[Row]:
+    """Return what sending all members takes of time and memory, and what replacing them by the same does."""
     members = running.http.get(f"Groups/{id}").json()["members"]
     body = {"displayName": "Large", "members": [{"value": member["value"]} for member in members]}
     works: dict[str, Callable[[], Any]] = {
-        f"GET of {MEMBERS:,} members": lambda: running.http.get(f"Groups/{id}"),
-        f"PUT of the same {MEMBERS:,} members": lambda: running.http.put(f"Groups/{id}", json=body),
+        "PUT of all members, nothing changed": lambda: running.http.put(f"Groups/{id}", json=body),
+        "GET of all members": lambda: running.http.get(f"Groups/{id}"),
     }
+    spent: dict[str, float] = {}
+    notes = []
     for name, ask in works.items():
         running.peak_memory()
         before = running.peak_memory()
-        used, since = running.cpu(), time.perf_counter()
+        used = running.cpu()
         size = len(ask().raise_for_status().content)
-        took, spent = time.perf_counter() - since, running.cpu() - used
+        spent[name] = running.cpu() - used
         grown = running.peak_memory() - before
-        print(
-            f"\n{name}: an answer of {size / 1e6:.1f} MB, CPU {spent:.2f} s, wall {took:.2f} s;"
-            f" a worker of {before / 1e6:.0f} MB grows by {grown / 1e6:.1f} MB at most"
-        )
+        notes.append(f"an answer of {size / 1e6:.1f} MB to a {name}: a worker grows by {grown / 1e6:.1f} MB at most")
+    put, get = works
+    ratio = spent[put] / spent[get]
+    return [Row(put, get, ratio, ratio, ratio, cpu=spent[put] * 1e6, note="; ".join(notes))]
+
+
+def main() -> None:
+    show(run(read_options()))
 
 
 if __name__ == "__main__":

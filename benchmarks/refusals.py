@@ -9,7 +9,9 @@ from collections.abc import Callable
 import httpx2 as httpx
 
 from benchmarks.bulk import user
-from benchmarks.harness import measured, server, show
+from benchmarks.harness import Row, Than, compared, measured, show
+from benchmarks.options import Options, read_options
+from benchmarks.serving import server
 
 ROUNDS = 24
 REPEATED = 20
@@ -23,25 +25,26 @@ def patch(op: str, path: str, value: object) -> str:
 
 def refused(
     http: httpx.Client, method: str, path: str, status: int, content: str | None = None
-) -> Callable[[int], None]:
+) -> Callable[[int], int]:
     """Return what sends a request, and asserts its refusal, several times."""
     stale = {"If-Match": 'W/"0"'} if status == httpx.codes.PRECONDITION_FAILED else {}
 
-    def send(_: int) -> None:
+    def send(_: int) -> int:
         for _ in range(REPEATED):
             assert http.request(method, path, content=content, headers=JSON | stale).status_code == status
+        return REPEATED
 
     return send
 
 
-def main() -> None:
+def run(options: Options) -> list[Row]:
     with server() as running:
         http = running.http
         whole = user("u")
         path = f"Users/{http.post('Users', json=whole).json()['id']}"
         secret = json.dumps(whole | {"password": "correct horse"})
-        read = f"{REPEATED} reads of a user"
-        search = f"{REPEATED} searches by userName"
+        read = "GET a user"
+        search = "search by userName"
         found = "Users?filter=userName+eq+%22" + whole["userName"] + "%22"
         works = {
             read: refused(http, "GET", path, 200),
@@ -56,12 +59,16 @@ def main() -> None:
             "412 of one with a password": refused(http, "PUT", path, 412, secret),
         }
         times = measured(works, dict.fromkeys(works, running.cpu), ROUNDS)
-        show(
+        return compared(
             times,
-            {name: (read, None) for name in works if name != read and "whole" not in name}
+            {name: Than(read) for name in works if name != read and "whole" not in name}
             # Before it creates a user, a client searches for it.
-            | {name: (search, None) for name in works if "whole" in name or "409" in name},
+            | {name: Than(search) for name in works if "whole" in name or "409" in name},
         )
+
+
+def main() -> None:
+    show(run(read_options()))
 
 
 if __name__ == "__main__":

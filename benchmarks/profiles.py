@@ -1,0 +1,80 @@
+"""Where does the time of a request go? By Python's profiler, summed up by what the code belongs to.
+
+Run it as ``python -m benchmarks.profiles``.
+"""
+
+import cProfile
+import os
+import pstats
+from collections import Counter
+from urllib.parse import quote
+
+from benchmarks.data import Person, prepared, some_people
+from benchmarks.loop import call
+from benchmarks.options import Options, read_options
+from benchmarks.serving import server
+from scim_server.app import create_app
+
+_USERS = 1000
+_COUNT = 500
+_MOST = 8
+
+
+def run(options: Options) -> dict[str, str]:
+    """Return a table of shares for each kind of request."""
+    with server(1, prepared(_USERS)) as running:
+        os.environ |= {"SCIM_DATA_DIR": str(running.settings.data_dir), "SCIM_LOG_LEVEL": "error"}
+        people = some_people(running.database, 50)
+        app = create_app()
+        kinds = {
+            "GET a user with groups": [f"Users/{person.id}" for person in people],
+            "userName eq": [_search(person) for person in people],
+            "list of 100": [f"Users?count=100&startIndex={n}" for n in range(1, 50)],
+        }
+        return {name: profiled(app, paths, running.token) for name, paths in kinds.items()}
+
+
+def _search(person: Person) -> str:
+    return "Users?filter=" + quote(f'userName eq "{person.user_name}"')
+
+
+def profiled(app: object, paths: list[str], token: str) -> str:
+    """Return the functions that take most, and the shares of packages, as a table."""
+    assert callable(app)
+    count = _COUNT if "count" not in paths[0] else _COUNT // 10
+    profile = cProfile.Profile()
+    for number in range(count // 10):
+        call(app, f"/scim/v2/{paths[number % len(paths)]}", token)
+    profile.enable()
+    for number in range(count):
+        call(app, f"/scim/v2/{paths[number % len(paths)]}", token)
+    profile.disable()
+    own: Counter[str] = Counter()
+    functions: Counter[str] = Counter()
+    for (path, _, name), (_, calls, spent, _, _) in pstats.Stats(profile).stats.items():  # type: ignore[attr-defined]
+        own[_package(path, name)] += spent
+        functions[f"{_package(path, name)}: {name.strip('<>')} ({calls / count:.1f} calls)"] += spent
+    total = sum(own.values())
+    lines = ["| share | of | share | function |", "|---|---|---|---|"]
+    pairs = zip(own.most_common(_MOST), functions.most_common(_MOST), strict=True)
+    lines += [f"| {a / total:.0%} | {package} | {b / total:.0%} | `{name}` |" for (package, a), (name, b) in pairs]
+    return "\n".join(lines) + "\n"
+
+
+def _package(path: str, name: str) -> str:
+    if "scim_server" in path:
+        return "scim_server." + path.rpartition("scim_server/")[2].removesuffix(".py").replace("/", ".")
+    if "site-packages" in path:
+        return path.rpartition("site-packages/")[2].split("/")[0].removesuffix(".py")
+    if path == "~":
+        return "sqlite3" if "sqlite3" in name else "built-in functions"
+    return "standard library"
+
+
+def main() -> None:
+    for name, shares in run(read_options()).items():
+        print(f"{name}\n{shares}")
+
+
+if __name__ == "__main__":
+    main()
