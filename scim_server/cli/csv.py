@@ -1,35 +1,13 @@
 """The commands about files of accounts."""
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from shutil import copyfileobj
-from tempfile import SpooledTemporaryFile
 from typing import IO
 
 import click
 
-from scim_server import tenants
-from scim_server.cli.common import credential, fail, progress, reports, settings_in_effect
-from scim_server.config import server_key
-from scim_server.csv_accounts.exporting import ENCODINGS, Export
-from scim_server.csv_accounts.importing import CREATE, DELETE, EDIT, UNTOUCHED, Import, Outcome
-from scim_server.csv_accounts.problems import Refused
-from scim_server.csv_accounts.reading import CP932, UTF_8, read
-from scim_server.protocol.errors import ScimError, too_large
-from scim_server.protocol.habits import Habits
-from scim_server.protocol.limits import CSV_BYTES
-from scim_server.protocol.registry import load_registry
-from scim_server.protocol.wording import LANGUAGES, in_language, say, together
-from scim_server.resources.base import Resources
-from scim_server.resources.kinds import all_resources
-from scim_server.resources.shared import Shared
-from scim_server.storage.opening import open_prepared
-from scim_server.tokens import ADMIN, Principal
+from scim_server.cli.common import reports
+from scim_server.csv_accounts.encodings import ENCODINGS, UTF_8
+from scim_server.protocol.wording import LANGUAGES
 
-_LIMIT = say("the limit of a CSV file")
-_IN_MEMORY = 1024 * 1024
-_ACTIONS = {CREATE: say("create"), EDIT: say("edit"), DELETE: say("delete"), UNTOUCHED: say("untouched")}
 _tenant_option = click.option("--tenant", "tenant_name", help="The tenant, when there are several.")
 
 
@@ -42,14 +20,10 @@ _tenant_option = click.option("--tenant", "tenant_name", help="The tenant, when 
 @reports
 def import_(file: IO[bytes], dry_run: bool, encoding: str | None, lang: str | None, tenant_name: str | None) -> None:
     """Register, edit and delete the accounts in a CSV file, all of them or none."""
-    resources, by = _operator(tenant_name)
-    language = lang or by.language
-    with _speaking(language):
-        table = read(_content(file), encoding)
-        with progress(len(table.rows), in_language(say("Importing"), language)) as advance:
-            outcome = Import(resources).run(by, table, is_dry=dry_run, progress=advance)
-    for line in _lines(outcome):
-        click.echo(in_language(line, language))
+    # Loading what serves resources takes longer than --help may.
+    from scim_server.cli import csv_files  # noqa: PLC0415
+
+    csv_files.import_file(file, encoding, lang, tenant_name, is_dry=dry_run)
 
 
 @click.command("export")
@@ -60,66 +34,6 @@ def import_(file: IO[bytes], dry_run: bool, encoding: str | None, lang: str | No
 @reports
 def export(filter: str | None, lang: str, encoding: str, tenant_name: str | None) -> None:
     """Write accounts as a CSV file to standard output."""
-    resources, by = _operator(tenant_name)
-    output = sys.stdout.buffer
-    with _speaking(by.language), SpooledTemporaryFile(_IN_MEMORY) as waiting:
-        found = Export(resources["User"], by, filter)
-        # What CP932 cannot hold may be in the last row: nothing is written before that is known.
-        target: IO[bytes] = waiting if encoding == CP932 else output
-        with progress(found.total, in_language(say("Exporting"), by.language)) as advance:
-            for count, piece in found.pieces(lang, encoding):
-                target.write(piece)
-                advance(count)
-        waiting.seek(0)
-        copyfileobj(waiting, output)
-    output.flush()
+    from scim_server.cli import csv_files  # noqa: PLC0415 - the same
 
-
-def _operator(tenant_name: str | None) -> tuple[dict[str, Resources], Principal]:
-    """Return the resources, and a caller who may do everything in a tenant."""
-    settings = settings_in_effect()
-    database = open_prepared(settings.database_url)
-    registry = load_registry(settings.schema_dir)
-    numbers = database.type_numbers(registry.resource_types)
-    shared = Shared(database, registry, settings, numbers, server_key(settings))
-    tenant = tenants.find(database, tenant_name)
-    habits = Habits(settings.compatibility)
-    by = Principal(credential(), tenant, frozenset({ADMIN}), habits=habits, language=tenant.language)
-    return all_resources(shared), by
-
-
-def _content(file: IO[bytes]) -> bytes:
-    content = file.read(CSV_BYTES + 1)
-    if len(content) > CSV_BYTES:
-        raise too_large(_LIMIT, CSV_BYTES)
-    return content
-
-
-@contextmanager
-def _speaking(language: str) -> Iterator[None]:
-    """End the command with what it is refused for, in a language; each error of a file is a line."""
-    try:
-        yield
-    except Refused as refused:
-        for problem in refused.problems:
-            click.echo(in_language(problem.sentence(), language), err=True)
-        fail(in_language(say("Nothing was changed; errors: {count}.", count=len(refused.problems)), language))
-    except ScimError as error:
-        fail(in_language(error.detail, language))
-
-
-def _lines(outcome: Outcome) -> Iterator[str]:
-    """Yield what was done, or would be: each row that changes something, its cells, then the counts."""
-    names = outcome.table.names
-    for step in outcome.steps:
-        if step.action == UNTOUCHED:
-            continue
-        action = _ACTIONS[step.action]
-        yield say("Row {row}: {action} {address}", row=step.row.number, action=action, address=step.address)
-        for column in step.after if step.action == EDIT else ():
-            yield f"    {names[column]}: {step.before[column]!r} -> {step.after[column]!r}"
-    counts = together(
-        "{first}, {second}",
-        [say("{action} {count}", action=_ACTIONS[action], count=count) for action, count in outcome.counts.items()],
-    )
-    yield say("Would be done: {counts}.", counts=counts) if outcome.is_dry else say("Done: {counts}.", counts=counts)
+    csv_files.export_all(filter, lang, encoding, tenant_name)

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from scim_server.csv_accounts.cells import joined_names, neutralised
 from scim_server.csv_accounts.columns import COLUMNS, GROUPS, Column, Document
-from scim_server.csv_accounts.reading import BOM, CP932, UTF_8
+from scim_server.csv_accounts.encodings import BOM, UTF_8
 from scim_server.protocol import template
 from scim_server.protocol.errors import invalid_value
 from scim_server.protocol.limits import MAX_RESULTS
@@ -25,8 +25,6 @@ from scim_server.storage.pages import Order, Position
 from scim_server.storage.parts import Holders, entries
 from scim_server.storage.sources import ALL, Condition
 from scim_server.tokens import Principal
-
-ENCODINGS = (UTF_8, CP932)
 
 
 class Export:

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 
 from scim_server.csv_accounts.cells import restored, split_names
 from scim_server.csv_accounts.columns import COLUMNS, GROUPS, Column
+from scim_server.csv_accounts.encodings import BOM, CP932, UTF_8
 from scim_server.csv_accounts.problems import Problem, Refused
 from scim_server.protocol.errors import ScimError
 from scim_server.protocol.limits import CSV_BYTES, CSV_ROWS
 from scim_server.protocol.text import folded
 from scim_server.protocol.wording import say
 
-UTF_8, CP932 = "utf-8", "cp932"
-BOM = b"\xef\xbb\xbf"
 _BY_NAME = {folded(name): column for column in COLUMNS for name in (column.ja, column.en)}
 _LONGEST_NAME, _MOST_COLUMNS = 100, 100
 """Characters of a header, and columns, that are looked at; what is more is wrong anyway."""

@@ -8,9 +8,10 @@ from flask import Blueprint, Response, request
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 
-from scim_server.csv_accounts.exporting import ENCODINGS, Export, template_file
+from scim_server.csv_accounts.encodings import CP932, ENCODINGS, UTF_8
+from scim_server.csv_accounts.exporting import Export, template_file
 from scim_server.csv_accounts.importing import Import
-from scim_server.csv_accounts.reading import CP932, UTF_8, read
+from scim_server.csv_accounts.reading import read
 from scim_server.idempotency import Reply
 from scim_server.protocol.errors import ScimError, invalid_syntax, invalid_value, too_large
 from scim_server.protocol.limits import CSV_BYTES
