@@ -138,8 +138,10 @@ def run(options: Options) -> list[Row]:
             rows = [(key, attribute, target) for target in keys[:MEMBERS]]
             running.database.run_many("INSERT INTO reference (source, attribute, target) VALUES (?, ?, ?)", rows)
         batched, _ = group(running, "Batched")
-        rows_of_changes = changes(running, ids, keys, attribute, large, batched)
-        return rows_of_changes + reads(running, ids, large, batched) + _whole(running, large)
+        # While it has as many members as one request may name.
+        whole = _whole(running, large)
+        shown = reads(running, ids, large, batched)
+        return changes(running, ids, keys, attribute, large, batched) + shown + whole
 
 
 def _whole(running: Running, id: str) -> list[Row]:
