@@ -28,7 +28,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Server:
 
 @pytest.fixture(scope="module")
 def company(tmp_path_factory: pytest.TempPathFactory, registry: Any) -> Iterator[House]:
-    with housed(tmp_path_factory.mktemp("company"), registry) as house:
+    with housed(tmp_path_factory.mktemp("company") / "x.db", registry) as house:
         steps: list[int] = []
         load(house.resources, house.by, COMPANY, steps.append)
         assert sum(steps) == COMPANY.size
@@ -97,3 +97,8 @@ def test_the_command_adds_others_by_force(server: Server) -> None:
     after = server.command("user", "list").stdout.splitlines()
     assert len(after) == len(before) + 20
     assert len(server.command("group", "list").stdout.splitlines()) == 32
+
+
+def test_nothing_is_wrong_with_what_is_made(server: Server) -> None:
+    done = server.command("check", "--data")
+    assert done.returncode == 0, done.stdout
