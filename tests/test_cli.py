@@ -502,3 +502,9 @@ def test_bytes_that_are_no_text_are_refused_wherever_they_stand(fresh: Server, a
 def test_the_audit_names_who_called_sudo(monkeypatch: pytest.MonkeyPatch, caller: str, name: str) -> None:
     monkeypatch.setenv("SUDO_UID", caller)
     assert credential() == f"cli:{name}"
+
+
+def test_help_loads_nothing_that_serves_resources() -> None:
+    loaded = "import sys, scim_server.cli; print(*sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
+    assert not {"flask", "gunicorn", "scim_server.app", "scim_server.resources.base"} & set(done.stdout.split())

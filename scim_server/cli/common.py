@@ -13,7 +13,7 @@ import click
 from scim_server.cli.terminal import plain
 from scim_server.config import ConfigError, Settings, read_settings, unknown_names
 from scim_server.protocol.errors import ScimError
-from scim_server.protocol.registry import SchemaError
+from scim_server.protocol.registry import SchemaError, load_registry
 from scim_server.protocol.text import check_text
 from scim_server.storage.database import Database, DatabaseError, SqlError, first_of
 from scim_server.storage.opening import open_prepared
@@ -23,6 +23,7 @@ from scim_server.tokens import TokenError
 
 if TYPE_CHECKING:
     from scim_server.cli.operator import Operator
+    from scim_server.storage.integrity.findings import KindOf
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -101,6 +102,14 @@ def operator(tenant_name: str | None) -> "Operator":
     from scim_server.cli.operator import Operator  # noqa: PLC0415
 
     return Operator.of(settings_in_effect(), tenant_name)
+
+
+def kinds_known(settings: Settings) -> "KindOf":
+    """Return what finds the kind of a resource type. Raises SchemaError."""
+    # The same.
+    from scim_server.resources.upkeep import kinds_in  # noqa: PLC0415
+
+    return kinds_in(load_registry(settings.schema_dir))
 
 
 def opened_database() -> Database:

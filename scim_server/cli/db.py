@@ -2,9 +2,7 @@
 
 import click
 
-from scim_server.cli.common import fail, progress, reports, settings_in_effect
-from scim_server.protocol.registry import load_registry
-from scim_server.resources.upkeep import kinds_in
+from scim_server.cli.common import fail, kinds_known, progress, reports, settings_in_effect
 from scim_server.storage.copying import copy, size
 from scim_server.storage.database import DatabaseError
 from scim_server.storage.opening import open_database, open_prepared
@@ -48,7 +46,7 @@ def db_reindex() -> None:
     The exit status is 1 if resources were left as they are, because their bodies cannot be read.
     """
     settings = settings_in_effect()
-    kind_of = kinds_in(load_registry(settings.schema_dir))
+    kind_of = kinds_known(settings)
     database = open_prepared(settings.database_url)
     with progress(2 * count(database, RESOURCE), "Rebuilding") as advance:
         counts = rebuild(database, kind_of, advance)

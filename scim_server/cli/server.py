@@ -7,11 +7,10 @@ from dataclasses import fields
 import click
 
 from scim_server import tenants
-from scim_server.cli.common import fail, progress, reports, settings_in_effect
+from scim_server.cli.common import fail, kinds_known, progress, reports, settings_in_effect
 from scim_server.config import SECRETS, Settings, create_key, server_key
 from scim_server.protocol.habits import shown_accepted
 from scim_server.protocol.registry import load_registry
-from scim_server.resources.upkeep import kinds_in
 from scim_server.storage import integrity
 from scim_server.storage.opening import open_database, open_prepared, without_password
 
@@ -90,7 +89,7 @@ def check(data: bool) -> None:
 
 
 def _check_data(settings: Settings) -> None:
-    kind_of = kinds_in(load_registry(settings.schema_dir))
+    kind_of = kinds_known(settings)
     database = open_prepared(settings.database_url)
     count = 0
     with progress(integrity.size(database), "Checking") as advance:
