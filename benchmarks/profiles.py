@@ -4,11 +4,15 @@ Run it as ``python -m benchmarks.profiles``.
 """
 
 import cProfile
+import json
 import os
 import pstats
 from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
 from urllib.parse import quote
 
+from benchmarks.bulk import user
 from benchmarks.data import Person, prepared, some_people
 from benchmarks.loop import call
 from benchmarks.options import Options, read_options
@@ -16,7 +20,6 @@ from benchmarks.serving import server
 from scim_server.app import create_app
 
 _USERS = 1000
-_COUNT = 500
 _MOST = 8
 
 
@@ -24,36 +27,40 @@ def run(options: Options) -> dict[str, str]:
     """Return a table of shares for each kind of request."""
     with server(1, prepared(_USERS)) as running:
         os.environ |= {"SCIM_DATA_DIR": str(running.settings.data_dir), "SCIM_LOG_LEVEL": "error"}
-        people = some_people(running.database, 50)
+        people = some_people(running.database, 500)
         app = create_app()
         kinds = {
             "GET a user with groups": [f"Users/{person.id}" for person in people],
             "userName eq": [_search(person) for person in people],
-            "list of 100": [f"Users?count=100&startIndex={n}" for n in range(1, 50)],
+            "list of 100": [f"Users?count=100&startIndex={n}" for n in range(1, 100)],
         }
-        return {name: profiled(app, paths, running.token) for name, paths in kinds.items()}
+        calls = {name: [partial(call, app, f"/scim/v2/{path}", running.token) for path in paths]
+                 for name, paths in kinds.items()}  # fmt: skip
+        bodies = (json.dumps(user(f"profiled{number}")).encode() for number in range(_USERS))
+        calls["POST a user"] = [partial(call, app, "/scim/v2/Users", running.token, "POST", body) for body in bodies]
+        return {name: profiled(sent) for name, sent in calls.items()}
 
 
 def _search(person: Person) -> str:
     return "Users?filter=" + quote(f'userName eq "{person.user_name}"')
 
 
-def profiled(app: object, paths: list[str], token: str) -> str:
-    """Return the functions that take most, and the shares of packages, as a table."""
-    assert callable(app)
-    count = _COUNT if "count" not in paths[0] else _COUNT // 10
+def profiled(calls: Sequence[Callable[[], object]]) -> str:
+    """Return the packages and the functions that take most, with their shares, as a table."""
+    warm, counted = calls[: len(calls) // 5], calls[len(calls) // 5 :]
     profile = cProfile.Profile()
-    for number in range(count // 10):
-        call(app, f"/scim/v2/{paths[number % len(paths)]}", token)
+    for each in warm:
+        each()
     profile.enable()
-    for number in range(count):
-        call(app, f"/scim/v2/{paths[number % len(paths)]}", token)
+    for each in counted:
+        each()
     profile.disable()
+    count = len(counted)
     own: Counter[str] = Counter()
     functions: Counter[str] = Counter()
-    for (path, _, name), (_, calls, spent, _, _) in pstats.Stats(profile).stats.items():  # type: ignore[attr-defined]
+    for (path, _, name), (_, called, spent, _, _) in pstats.Stats(profile).stats.items():  # type: ignore[attr-defined]
         own[_package(path, name)] += spent
-        functions[f"{_package(path, name)}: {name.strip('<>')} ({calls / count:.1f} calls)"] += spent
+        functions[f"{_package(path, name)}: {name.strip('<>')} ({called / count:.1f} calls)"] += spent
     total = sum(own.values())
     lines = ["| share | of | share | function |", "|---|---|---|---|"]
     pairs = zip(own.most_common(_MOST), functions.most_common(_MOST), strict=True)
