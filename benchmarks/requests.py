@@ -23,6 +23,7 @@ from scim_server.demo import words
 from scim_server.protocol.cursor import Cursor, seal
 from scim_server.protocol.query import Query
 from scim_server.storage.keys import scope_in, scope_range
+from scim_server.storage.sqlite import path_in
 
 SMALL = 1000
 _MANY = 1_000_000
@@ -238,7 +239,7 @@ def run(options: Options) -> list[Row]:
         Clients() as clients,
     ):
         large, small = (Asking(each, some_people(each.database, options.rounds * 48)) for each in (many, few))
-        raw = raw_connection(many.database.path)
+        raw = raw_connection(path_in(many.settings.database_url))
         works = Works(clients)
         against = _reads(works, large, small, floor) | _pages(works, large, floor)
         against |= _searches(works, large, small, raw)

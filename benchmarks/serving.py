@@ -17,7 +17,9 @@ import httpx2 as httpx
 
 from scim_server import tenants, tokens
 from scim_server.config import Settings, read_settings, server_key
-from scim_server.storage.database import PRAGMAS, Database
+from scim_server.storage.database import Database
+from scim_server.storage.opening import open_database
+from scim_server.storage.sqlite import PRAGMAS
 
 FLOOR = "benchmarks.floor:create_app()"
 
@@ -92,7 +94,7 @@ def server(workers: int = 1, data: Path | None = None) -> Iterator[Running]:
             shutil.copytree(data, directory, dirs_exist_ok=True)
         command = [sys.executable, "-m", "scim_server"]
         subprocess.run([*command, "init"], env=os.environ | environment, check=True, stdout=subprocess.DEVNULL)
-        database = Database(settings.database_url)
+        database = open_database(settings.database_url)
         token = tokens.create(database, server_key(settings), tenants.find(database, None), "bench", ["admin"], 1)
         process = subprocess.Popen([*command, "serve"], env=os.environ | environment, stdout=subprocess.DEVNULL)
         http = httpx.Client(base_url=settings.base_url, headers={"Authorization": f"Bearer {token}"}, timeout=120)

@@ -19,7 +19,7 @@ from scim_server.config import read_settings
 from scim_server.protocol.registry import load_registry
 from scim_server.resources.kinds import all_resources
 from scim_server.resources.shared import Shared
-from scim_server.storage.database import Database
+from scim_server.storage.sqlite import Sqlite
 from scim_server.tokens import ADMIN, Principal
 
 _WRITERS = 4
@@ -37,7 +37,7 @@ class Share:
 
 def _write(path: str, name: str, seconds: float, pipe: Connection) -> None:
     """Create users for some time, once told to begin."""
-    database = Database(f"sqlite:///{path}")
+    database = Sqlite(f"sqlite:///{path}")
     registry = load_registry(None)
     settings = read_settings({})
     shared = Shared(database, registry, settings, database.type_numbers(registry.resource_types), b"k" * 32)
@@ -74,7 +74,7 @@ def run(options: Options) -> list[Row]:
     """Let one write and then four, round by round."""
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "scim.db"
-        database = Database(f"sqlite:///{path}")
+        database = Sqlite(f"sqlite:///{path}")
         database.upgrade()
         tenants.create(database, "default", "Example")
         database.close()

@@ -1,5 +1,6 @@
 """The wheel works by itself, and the repository says the same thing in every place."""
 
+import configparser
 import importlib.metadata
 import re
 import shutil
@@ -74,14 +75,19 @@ def test_the_lock_has_a_hash_for_everything_and_nothing_of_the_machine_that_made
     assert not re.search(r"--(extra-)?index-url|--find-links|--trusted-host|://|\s/", text)
 
 
-def test_both_locks_agree_and_hold_what_setup_cfg_asks_for() -> None:
-    locked = [
+def test_the_locks_agree_and_hold_what_setup_cfg_asks_for() -> None:
+    run, dev, bench = (
         dict(re.findall(r"^([a-z0-9-]+)(?:\[.+\])?==(\S+)", (ROOT / name).read_text(), re.MULTILINE))
-        for name in ("requirements.txt", "requirements-dev.txt")
-    ]
-    assert locked[0].items() <= locked[1].items()
-    asked = re.findall(r"^    ([a-z0-9-]+) >= ", (ROOT / "setup.cfg").read_text(), re.MULTILINE)
-    assert {"flask", "pytest", "ruff", "build"} <= set(asked) <= locked[1].keys()
+        for name in ("requirements.txt", "requirements-dev.txt", "requirements-bench.txt")
+    )
+    assert run.items() <= dev.items()
+    assert run.items() <= bench.items()
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    asked = dict(setup["options.extras_require"]) | {"run": setup["options"]["install_requires"]}
+    names = {extra: set(re.findall(r"^([a-z0-9-]+)", text, re.MULTILINE)) for extra, text in asked.items()}
+    assert names.pop("bench") <= bench.keys()
+    assert {"flask", "pytest", "ruff", "build", "psycopg"} <= set().union(*names.values()) <= dev.keys()
 
 
 def test_the_lock_names_the_extras_that_its_packages_ask_for() -> None:

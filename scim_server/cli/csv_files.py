@@ -25,7 +25,7 @@ from scim_server.protocol.wording import in_language, say, together
 from scim_server.resources.base import Resources
 from scim_server.resources.kinds import all_resources
 from scim_server.resources.shared import Shared
-from scim_server.storage.database import open_prepared
+from scim_server.storage.opening import open_prepared
 from scim_server.tokens import ADMIN, Principal
 
 _LIMIT = say("the limit of a CSV file")

@@ -14,7 +14,7 @@ from scim_server.app import create_app
 from scim_server.demo.company import Company
 from scim_server.demo.loading import load
 from scim_server.protocol.registry import Registry
-from scim_server.storage.database import Database
+from scim_server.storage.opening import open_database
 from tests.scim import MEDIA_TYPE, PATCH_OP, USER
 from tests.server import Server
 from tests.storage.conftest import house_on
@@ -64,7 +64,7 @@ def places(tmp_path_factory: pytest.TempPathFactory, registry: Registry) -> Iter
 
     for size in SIZES:
         server = Server(tmp_path_factory.mktemp("place")).initialised()
-        database = Database(server.settings.database_url)
+        database = open_database(server.settings.database_url)
         house = house_on(database, registry)
         load(house.resources, house.by, Company(users=size, groups=10, largest_group=size, seed=1), [].append)
         database.close()
