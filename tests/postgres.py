@@ -19,6 +19,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg
+import pytest
 
 from scim_server.storage.opening import open_database
 
@@ -162,7 +163,9 @@ def databases() -> Iterator[Databases]:
         finally:
             made.drop_all()
         return
-    with Cluster().running() as cluster:
+    with Cluster().running() as cluster, pytest.MonkeyPatch.context() as patch:
+        # Its pg_dump is of its version.
+        patch.setenv("PATH", f"{cluster.binaries}{os.pathsep}{os.environ['PATH']}")
         yield Databases(cluster.url)
 
 

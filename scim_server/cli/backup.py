@@ -10,10 +10,8 @@ from scim_server import __version__, clock
 from scim_server.cli.common import progress, reports, settings_in_effect
 from scim_server.config import ConfigError, Settings, server_key
 from scim_server.storage import backup as kept
-from scim_server.storage.backup import BackupError, Manifest
-from scim_server.storage.database import Database
+from scim_server.storage.backup import Manifest
 from scim_server.storage.opening import open_database, open_prepared
-from scim_server.storage.sqlite import Sqlite
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -30,9 +28,7 @@ def backup(file: Path, force: bool) -> None:
     settings = settings_in_effect()
     database = open_prepared(settings.database_url)
     about = {"server": __version__, "at": clock.now(), "key": _mark_of(server_key(settings))}
-    if not isinstance(database, Sqlite):
-        raise BackupError("PostgreSQL is backed up by pg_dump.")
-    with progress(_pages(database), "Copying") as advance:
+    with progress(kept.size(database), "Copying") as advance:
         manifest = kept.write(database, file, about, advance, replaces=force)
     click.echo(f"Wrote {file}: {_shown(manifest)}.")
 
@@ -48,8 +44,6 @@ def restore(file: Path, force: bool) -> None:
     """
     settings = settings_in_effect()
     database = open_database(settings.database_url)
-    if not isinstance(database, Sqlite):
-        raise BackupError("PostgreSQL is restored by pg_restore.")
     with progress(file.stat().st_size // 4096, "Restoring") as advance:
         manifest = kept.restore(database, file, advance, replaces=force)
     click.echo(f"Restored {file}: {_shown(manifest)}.")
@@ -62,11 +56,6 @@ def restore(file: Path, force: bool) -> None:
 def _shown(manifest: Manifest) -> str:
     rows = manifest.rows
     return f"{rows['resource']} resources of {rows['tenant']} tenants, scim-server {manifest.server}, {manifest.at}Z"
-
-
-def _pages(database: Database) -> int:
-    found = database.row("PRAGMA page_count")
-    return int(found[0]) if found else 0
 
 
 def _mark_of(key: bytes) -> str:

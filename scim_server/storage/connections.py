@@ -76,14 +76,15 @@ class Connections(PostgresqlDatabase):
                 # What is held ended with the connection that held it.
                 raise Unavailable("the connection was lost")
             self.close()
-        return self._driver.cursor(binary=True)
+        return self.driver.cursor(binary=True)
 
     @property
-    def _driver(self) -> Any:
+    def driver(self) -> Any:
+        """Return this thread's connection, as the driver has it."""
         return self.connection()  # type: ignore[no-untyped-call]
 
     def _is_idle(self) -> bool:
-        status: TransactionStatus = self._driver.info.transaction_status
+        status: TransactionStatus = self.driver.info.transaction_status
         return status == TransactionStatus.IDLE
 
     def execute_sql(self, sql: str, params: Sequence[Any] | None = None) -> Any:
@@ -93,7 +94,7 @@ class Connections(PostgresqlDatabase):
             with told_apart:
                 # In text and without parameters, a statement may be several.
                 self.cursor().close()
-                return self._driver.execute(text, prepare=False)
+                return self.driver.execute(text, prepare=False)
         with told_apart:
             try:
                 return self._run(sql, text, params or ())
@@ -116,7 +117,7 @@ class Connections(PostgresqlDatabase):
         try:
             return call()
         except (psycopg.OperationalError, psycopg.InterfaceError):
-            if self.held.claims or self.is_closed() or not self._driver.closed:
+            if self.held.claims or self.is_closed() or not self.driver.closed:
                 raise
         return call()
 
@@ -128,13 +129,13 @@ class Connections(PostgresqlDatabase):
     def commit(self) -> None:
         """Commit the transaction. Raises Unavailable when it was undone instead."""
         with told_apart:
-            done = self._driver.execute("COMMIT")
+            done = self.driver.execute("COMMIT")
         if done.statusmessage != "COMMIT":
             raise Unavailable("a statement had failed, so the transaction was undone")
 
     def rollback(self) -> None:
         """Undo the transaction; with a connection that is lost it is undone already."""
-        connection = self._driver
+        connection = self.driver
         if connection.closed:
             return
         try:

@@ -16,6 +16,7 @@ import peewee
 from playhouse.migrations import Runner
 
 from scim_server.storage.keys import LAST_TYPE
+from scim_server.storage.layout import Layout
 
 Conflict = peewee.IntegrityError
 Unavailable = peewee.OperationalError
@@ -31,13 +32,6 @@ class Damage(NamedTuple):
     row: str
     message: str
     is_of_index: bool
-
-
-class Layout(NamedTuple):
-    """A table or an index, and the SQL that makes it."""
-
-    kind: str
-    sql: str
 
 
 _MIGRATIONS = Path(__file__).resolve().parent / "migrations"
@@ -207,8 +201,12 @@ class Database(ABC):
         """Yield what is wrong with the database by its own account."""
 
     @abstractmethod
-    def lacks(self, layout: Mapping[str, Layout]) -> list[str]:
-        """Return which of the tables and indexes that the migrations make are missing or different."""
+    def layout(self) -> dict[str, Layout]:
+        """Return the tables and indexes by their names."""
+
+    @abstractmethod
+    def expected(self, made: Mapping[str, Layout]) -> Mapping[str, Layout]:
+        """Return what the layout should be if the migrations make this one in SQLite."""
 
     @abstractmethod
     def rebuild_indexes(self) -> None:

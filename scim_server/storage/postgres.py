@@ -7,10 +7,11 @@ from itertools import count
 from typing import Any
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from scim_server.storage.connections import Connections, told_apart
-from scim_server.storage.database import Busy, Damage, Database, DatabaseError, Layout, Row, SqlError, Unavailable
+from scim_server.storage.database import Busy, Damage, Database, DatabaseError, Row, SqlError, Unavailable
+from scim_server.storage.layout import INDEXES_OF_POSTGRES, PARTS_OF_POSTGRES, Layout, for_postgres, of_postgres
 from scim_server.storage.spelling import spelled
 
 _OLDEST = 15
@@ -42,6 +43,8 @@ _SESSION = {
     # The parts of a page stand in the order in which they were asked for.
     "max_parallel_workers_per_gather": "0",
 }
+_TIMEOUTS = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
+_SECRETS = {"password", "sslpassword", "scram_client_key", "scram_server_key", "oauth_client_secret"}
 # With less, a change that was answered could be lost; not even the URL may ask for that.
 _DURABLE = "-c synchronous_commit=on"
 
@@ -57,10 +60,11 @@ class Postgres(Database):
             given = conninfo_to_dict(url)
         except psycopg.Error:
             raise DatabaseError("The database URL cannot be read; special characters are written as %XX.") from None
+        self._given = {**_CONNECTION, **given}
         session = " ".join(f"-c {name}={value}" for name, value in _SESSION.items())
-        options = f"{session} {given.pop('options', '')} {_DURABLE}"
+        options = f"{session} {given.get('options', '')} {_DURABLE}"
         self.name = f"{given['dbname']} on {given.get('host', 'this machine')}"
-        self.peewee = Connections({**_CONNECTION, **given, "options": options})
+        self.peewee = Connections({**self._given, "options": options})
         self._cursors = count()
 
     def each(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[Row]:
@@ -108,8 +112,7 @@ class Postgres(Database):
 
         Writers wait, and so do readers of the table at hand. Return False when an old snapshot still shows such rows.
         """
-        try:
-            self._without_timeouts()
+        with self.unhurried():
             self.row(f"SELECT pg_advisory_lock({_WRITER})")
             if not self._is_past(self.row("SELECT clock_timestamp()") or ()):
                 return False
@@ -117,9 +120,6 @@ class Postgres(Database):
             for table in self.peewee.get_tables():
                 self.run(f"VACUUM (FULL) {table}")
             return True
-        finally:
-            # The lock and the settings end with the connection.
-            self.close()
 
     def _is_past(self, instant: Row) -> bool:
         """Wait for the end of what began to read before an instant; tell whether it ended in time."""
@@ -133,9 +133,25 @@ class Postgres(Database):
             time.sleep(_PAUSE)
         return False
 
-    def _without_timeouts(self) -> None:
-        for timeout in ("lock_timeout", "statement_timeout"):
-            self.run(f"SET {timeout} = 0")
+    @contextmanager
+    def unhurried(self) -> Iterator[None]:
+        """Let what the block does take as long as it needs, on a connection that is closed at its end."""
+        try:
+            for timeout in _TIMEOUTS:
+                self.run(f"SET {timeout} = 0")
+            yield
+        finally:
+            # The settings, and the locks of the block, end with the connection.
+            self.close()
+
+    def for_programs(self) -> tuple[str, dict[str, str]]:
+        """Return what tells PostgreSQL's own programs where to connect, and the environment that they need for it.
+
+        Everybody on the machine can see the first; no secret is in it.
+        """
+        shown = {name: value for name, value in self._given.items() if name not in _SECRETS}
+        password = self._given.get("password")
+        return make_conninfo("", **shown), {"PGPASSWORD": str(password)} if password else {}
 
     @contextmanager
     def _claim_of_process(self, number: int) -> Iterator[bool]:
@@ -174,17 +190,20 @@ class Postgres(Database):
             )
 
     def damage(self) -> Iterator[Damage]:
-        """Yield what is wrong with the database by its own account: foreign keys it keeps itself."""
+        """Yield what is wrong with the database by its own account.
+
+        Foreign keys, which are in the layout, it keeps itself.
+        """
         for (index,) in self.rows("SELECT CAST(indexrelid AS regclass) FROM pg_index WHERE NOT indisvalid"):
             yield Damage("The database", "", f"the index {index} is not valid", is_of_index=True)
 
-    def lacks(self, layout: Mapping[str, Layout]) -> list[str]:
-        """Return which of the tables and indexes that the migrations make are missing."""
-        sql = "SELECT indexname FROM pg_indexes WHERE schemaname = current_schema()"
-        kept = {*self.peewee.get_tables(), *(name for (name,) in self.rows(sql))}
-        # What SQLite keeps of the index of grams is one table with an index here.
-        wanted = [name for name in layout if not name.startswith("gram_") or name == "gram_pending"]
-        return [name for name in wanted if name not in kept]
+    def layout(self) -> dict[str, Layout]:
+        """Return the tables and indexes by their names."""
+        return of_postgres(self.rows(INDEXES_OF_POSTGRES), self.rows(PARTS_OF_POSTGRES))
+
+    def expected(self, made: Mapping[str, Layout]) -> Mapping[str, Layout]:
+        """Return what the layout should be if the migrations make this one in SQLite."""
+        return for_postgres(made)
 
     def rebuild_indexes(self) -> None:
         """Make all indexes anew, within the caller's transaction."""
@@ -216,10 +235,6 @@ class Postgres(Database):
         Of several nodes, one does; the others wait for it.
         """
         self.check()
-        self._without_timeouts()
-        self.row(f"SELECT pg_advisory_lock({_UPGRADE})")
-        try:
+        with self.unhurried():
+            self.row(f"SELECT pg_advisory_lock({_UPGRADE})")
             return super().upgrade()
-        finally:
-            # The lock and the settings end with the connection.
-            self.close()

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from scim_server.storage import grams
 from scim_server.storage.database import Database, DatabaseError
 from scim_server.storage.documents import COLUMNS, add_values
-from scim_server.storage.integrity.file import prepared_layout
+from scim_server.storage.integrity.file import lacking
 from scim_server.storage.integrity.findings import Advance, Finding, Kind, KindOf, Scopes
 from scim_server.storage.integrity.links import expected_totals
 from scim_server.storage.integrity.resources import (
@@ -137,11 +137,10 @@ def _as_kept(kept: Kept, kind: Kind) -> set[tuple[int, str]]:
 
 
 def _rebuild_indexes(database: Database) -> None:
-    layout = prepared_layout()
-    for name in database.lacks(layout):
-        if layout[name].kind == "index":
+    for name, made in lacking(database).items():
+        if made.kind == "index":
             database.run(f"DROP INDEX IF EXISTS {name}")
-            database.run(layout[name].sql)
+            database.run(made.sql)
     database.rebuild_indexes()
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from peewee import SqliteDatabase
 
-from scim_server.storage.database import Busy, Damage, Database, DatabaseError, Layout, Row, Unavailable, refusals
+from scim_server.storage.database import Busy, Damage, Database, DatabaseError, Row, Unavailable, refusals
+from scim_server.storage.layout import OBJECTS_OF_SQLITE, PARTS_OF_SQLITE, Layout, of_sqlite
 
 PRAGMAS = {
     "journal_mode": "wal",
@@ -148,17 +149,11 @@ class Sqlite(Database):
 
     def layout(self) -> dict[str, Layout]:
         """Return the tables and indexes by their names."""
-        sql = (
-            "SELECT name, type, sql FROM sqlite_master WHERE sql IS NOT NULL AND type IN ('table', 'index')"
-            # This table is peewee's.
-            " AND tbl_name <> 'schema_migration'"
-        )
-        return {name: Layout(kind, text) for name, kind, text in self.rows(sql)}
+        return of_sqlite(self.rows(OBJECTS_OF_SQLITE), self.rows(PARTS_OF_SQLITE))
 
-    def lacks(self, layout: Mapping[str, Layout]) -> list[str]:
-        """Return which of the tables and indexes that the migrations make are missing or different."""
-        kept = self.layout()
-        return [name for name, made in layout.items() if kept.get(name) != made]
+    def expected(self, made: Mapping[str, Layout]) -> Mapping[str, Layout]:
+        """Return what the layout should be if the migrations make this one in SQLite."""
+        return made
 
     def rebuild_indexes(self) -> None:
         """Make all indexes anew, within the caller's transaction."""
@@ -219,7 +214,12 @@ def path_in(url: str) -> Path:
 def create_private(path: Path) -> None:
     """Create an empty file that only its owner may read, unless the file exists; its name is on the disk then."""
     os.close(os.open(path, os.O_CREAT | os.O_CLOEXEC, 0o600))
-    directory = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Let the names in a directory be on the disk."""
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(directory)
     finally:

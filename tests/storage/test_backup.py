@@ -16,9 +16,10 @@ import pytest
 from scim_server.protocol.registry import Registry
 from scim_server.resources.upkeep import kinds_in
 from scim_server.storage import backup, integrity
-from scim_server.storage.backup import BackupError
+from scim_server.storage.backup import BackupError, engine
 from scim_server.storage.database import Database
 from scim_server.storage.sqlite import Sqlite
+from scim_server.storage.tables import TABLES
 from tests.storage.conftest import House, housed
 from tests.storage.life import Life
 
@@ -88,7 +89,7 @@ def test_fifty_backups_under_load_restore_clean(
     house: House, writers: list[Writer], registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Many steps of a small database, so that writers come between them.
-    monkeypatch.setattr(backup, "_PAGES", 20)
+    monkeypatch.setattr("scim_server.storage.backup.sqlite._PAGES", 20)
     for number in range(50):
         file, place = tmp_path / f"{number}.backup", tmp_path / f"{number}.db"
         acknowledged = {id for writer in writers for id in list(writer.ids)}
@@ -184,7 +185,7 @@ def test_a_backup_of_an_older_release_is_restored_and_can_be_upgraded(
     older.upgrade()
     older.run("DROP TABLE outbox")
     older.run("DELETE FROM schema_migration WHERE name = '0005_outbox'")
-    monkeypatch.setattr(backup, "TABLES", [table for table in backup.TABLES if table.name != "outbox"])
+    monkeypatch.setattr(engine, "TABLES", [table for table in TABLES if table.name != "outbox"])
     backup.write(older, tmp_path / "x.backup", ABOUT)
     restored = opened(tmp_path / "scim.db")
     backup.restore(restored, tmp_path / "x.backup")
@@ -259,10 +260,11 @@ PROGRAM = """
 import os, signal, sys
 from pathlib import Path
 from scim_server.storage import backup
+from scim_server.storage.backup import sqlite
 from scim_server.storage.database import Database
 from scim_server.storage.sqlite import Sqlite
 what, where, file, number = sys.argv[1:]
-backup._PAGES = 10
+sqlite._PAGES = 10
 steps = 0
 def advance(_):
     global steps

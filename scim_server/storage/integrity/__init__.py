@@ -12,8 +12,8 @@ from scim_server.storage.integrity.findings import REINDEX, RESTORE, Advance, Fi
 from scim_server.storage.tables import RESOURCE, TABLES, TOMBSTONE, UNIQUE_KEY, count
 
 _STEPS = (
-    ("The file", file.check, RESTORE),
-    ("The file", file.check_schema, RESTORE),
+    ("The database", file.check, RESTORE),
+    ("The database", file.check_schema, RESTORE),
     ("resource", resources.check, RESTORE),
     ("unique_key", resources.check_unique, RESTORE),
     ("reference", links.check_rules, RESTORE),
@@ -21,7 +21,7 @@ _STEPS = (
     ("reference", links.check_cycles, RESTORE),
     ("collection", links.check_totals, RESTORE),
     ("tombstone", links.check_tombstones, RESTORE),
-    ("The file", links.check_instants, RESTORE),
+    ("The database", links.check_instants, RESTORE),
     ("gram", grams.check, REINDEX),
 )
 """What a step looks at, the step, and what mends what it cannot read."""

@@ -6,8 +6,9 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from scim_server.storage.database import Database, Layout
+from scim_server.storage.database import Database
 from scim_server.storage.integrity.findings import Advance, Finding, KindOf, broken, stale
+from scim_server.storage.layout import Layout
 from scim_server.storage.sqlite import Sqlite
 
 
@@ -20,14 +21,19 @@ def check(database: Database, _kind_of: KindOf, _advance: Advance) -> Iterator[F
 
 def check_schema(database: Database, _kind_of: KindOf, _advance: Advance) -> Iterator[Finding]:
     """Yield the tables and indexes that are missing, or not as the migrations make them."""
-    made = prepared_layout()
-    for name in database.lacks(made):
-        found = stale if made[name].kind == "index" else broken
-        yield found("The file", "", f"the {made[name].kind} {name} is missing, or not as the migrations make it")
+    for name, made in lacking(database).items():
+        found = stale if made.kind == "index" else broken
+        yield found("The database", "", f"the {made.kind} {name} is missing, or not as the migrations make it")
+
+
+def lacking(database: Database) -> Mapping[str, Layout]:
+    """Return the tables and indexes that are missing or different, as they should be."""
+    kept = database.layout()
+    return {name: made for name, made in database.expected(_prepared_layout()).items() if kept.get(name) != made}
 
 
 @cache
-def prepared_layout() -> Mapping[str, Layout]:
+def _prepared_layout() -> Mapping[str, Layout]:
     """Return what the migrations make, as SQLite has it."""
     with TemporaryDirectory() as directory, closing(Sqlite(f"sqlite:///{Path(directory, 'scim.db')}")) as fresh:
         fresh.upgrade()

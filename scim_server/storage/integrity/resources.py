@@ -215,7 +215,7 @@ def _holders(database: Database, keys: Sequence[tuple[int, int, str]]) -> dict[t
     rows = database.rows(
         f"WITH wanted (scope, attribute, digest) AS (VALUES {', '.join(['(?, ?, ?)'] * len(keys))})"
         " SELECT u.scope, u.attribute, u.digest, u.resource FROM wanted w CROSS JOIN unique_key u"
-        " WHERE u.scope = w.scope AND u.attribute = w.attribute AND u.digest = w.digest",
+        " ON u.scope = w.scope AND u.attribute = w.attribute AND u.digest = w.digest",
         [part for key in keys for part in key],
     )
     return {(scope, attribute, digest): resource for scope, attribute, digest, resource in rows}
