@@ -4,6 +4,7 @@ A server has a directory of its own and listens at a socket in it. It does not s
 what it loses when the machine fails is the tests' data.
 """
 
+import ctypes
 import os
 import pwd
 import shutil
@@ -24,6 +25,7 @@ import pytest
 from scim_server.storage.opening import open_database
 
 _VERSION = "pginstall18"
+_PDEATHSIG = 1
 # PostgreSQL refuses to run as root.
 _USER = "nobody" if os.geteuid() == 0 else None
 _SETTINGS = {
@@ -51,6 +53,11 @@ def _copied(place: Path) -> Path:
     if libraries.is_dir():
         shutil.copytree(libraries, place / libraries.name, symlinks=True)
     return place / package.name
+
+
+def _end_with_parent() -> None:
+    """Let a server end even when the tests are killed."""
+    ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGQUIT)
 
 
 class Cluster:
@@ -84,7 +91,14 @@ class Cluster:
             # After SIGKILL it cannot start before the last process of the one before has ended.
             if self.process is None or self.process.poll() is not None:
                 with (self.directory / "log").open("ab") as log:
-                    self.process = subprocess.Popen(command, user=_USER, cwd=self.directory, stdout=log, stderr=log)
+                    self.process = subprocess.Popen(
+                        command,
+                        user=_USER,
+                        cwd=self.directory,
+                        stdout=log,
+                        stderr=log,
+                        preexec_fn=_end_with_parent,  # noqa: PLW1509 -- one call into the C library
+                    )
             try:
                 psycopg.connect(self.url).close()
             except psycopg.OperationalError:

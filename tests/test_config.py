@@ -82,7 +82,7 @@ def test_a_good_value_is_taken(name: str, text: str, value: object) -> None:
 _WORKERS = "must be a whole number from 1 to 64"
 _URL = "must be an http or https URL"
 _PLAIN = "must be a plain URL without user, query or fragment"
-_DATABASE = "must be sqlite:////absolute/path or sqlite:///relative/path"
+_DATABASE = "must be sqlite:////absolute/path, sqlite:///relative/path or postgresql://user@host/database"
 _BIND = "must be HOST:PORT, such as 127.0.0.1:8080"
 _UNREADABLE = "contains a control character or is not UTF-8 text"
 _SMTP = "must be smtp://[USER:PASSWORD@]HOST[:PORT][?starttls=off] or smtps://[USER:PASSWORD@]HOST[:PORT]"

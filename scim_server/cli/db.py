@@ -32,7 +32,7 @@ def db_status() -> None:
 def db_upgrade() -> None:
     """Apply pending migrations."""
     database = open_database(settings_in_effect().database_url)
-    if not database.exists():
+    if not database.applied():
         raise DatabaseError(f"There is no database {database.name}; run scim-server init.")
     applied = database.upgrade()
     click.echo(f"Applied {', '.join(applied)}." if applied else "The database is up to date.")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from scim_server.protocol.registry import load_registry
-from scim_server.storage.database import Database
+from scim_server.storage.sqlite import Sqlite
 from tests.crash.model import write
 from tests.releases import ROOT
 from tests.storage.conftest import House, house_on
@@ -26,7 +26,7 @@ FAULTS = ("none", "hasty", "torn")
 """A hasty writer says that a write was done before it is; a torn one writes without transactions."""
 
 
-class Torn(Database):
+class Torn(Sqlite):
     """A database without transactions, of which a control is made."""
 
     @contextmanager
@@ -70,7 +70,7 @@ class Nursery:
 
 def main() -> None:
     path, fault = sys.argv[1:]
-    house = house_on((Torn if fault == "torn" else Database)(f"sqlite:///{path}"), load_registry())
+    house = house_on((Torn if fault == "torn" else Sqlite)(f"sqlite:///{path}"), load_registry())
     house.database.close()
     for line in sys.stdin:
         first, seconds = line.split()

@@ -144,7 +144,9 @@ def test_a_deleted_member_leaves_every_group(http: httpx2.Client, database: Data
         assert "members" not in read
         assert read["meta"]["version"] != group["meta"]["version"]
         assert read["meta"]["lastModified"] >= group["meta"]["lastModified"]
-        rows = database.rows("SELECT operation, attributes FROM audit WHERE resource_id = ?", (group["id"],))
+        rows = database.rows(
+            "SELECT operation, attributes FROM audit WHERE resource_id = ? ORDER BY number", (group["id"],)
+        )
         assert ("replace", "members") in rows
 
 

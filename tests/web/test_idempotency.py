@@ -47,7 +47,9 @@ def test_a_repeated_create_is_done_once_and_answered_as_it_was(http: httpx2.Clie
     for _ in range(3):
         assert same(http.post("Users", json=body, headers=KEY), first)
     assert users(http) == 1
-    operations = database.rows("SELECT operation FROM audit WHERE resource_id = ?", (first.json()["id"],))
+    operations = database.rows(
+        "SELECT operation FROM audit WHERE resource_id = ? ORDER BY number", (first.json()["id"],)
+    )
     assert operations == [("create",), ("replace",)]
     assert_scim_error(http.post("Users", json=body), 409, "uniqueness")
     assert_scim_error(http.post("Users", json=body, headers={"Idempotency-Key": "other"}), 409, "uniqueness")

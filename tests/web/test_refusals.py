@@ -121,6 +121,6 @@ def test_a_password_that_is_accepted_is_hashed_once_and_kept(
         "SELECT hash FROM password WHERE resource = (SELECT key FROM resource WHERE id = ?)", (user["id"],)
     )
     assert len(rows) == 1
-    audited = database.rows("SELECT attributes FROM audit WHERE resource_id = ?", (user["id"],))
+    audited = database.rows("SELECT attributes FROM audit WHERE resource_id = ? ORDER BY number", (user["id"],))
     assert audited == [("userName password",)]
     assert SECRET not in json.dumps(user)
