@@ -1,13 +1,13 @@
 """A copied database is the same in everything but where it is."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from scim_server import outbox, tokens
+from scim_server import outbox, tenants, tokens
 from scim_server.protocol.query import Query
 from scim_server.protocol.registry import Registry
 from scim_server.resources import listing
@@ -15,8 +15,9 @@ from scim_server.resources.upkeep import kinds_in
 from scim_server.storage import copying, integrity
 from scim_server.storage.copying import CopyError
 from scim_server.storage.database import Database
+from scim_server.storage.opening import open_database
 from scim_server.storage.sqlite import Sqlite
-from scim_server.storage.tables import TABLES
+from scim_server.storage.tables import TABLES, batches
 from tests.storage.conftest import House, house_on, housed
 from tests.storage.life import Life
 
@@ -34,20 +35,44 @@ def lived(house: House) -> House:
         house.database.run("DELETE FROM outbox WHERE number = 2")
         house.database.run("INSERT INTO erasure SELECT 1, created FROM tenant")
         house.database.run("INSERT INTO habit SELECT id, 'x', 1, created FROM token")
-        house.database.run("INSERT OR IGNORE INTO password SELECT key, 'x' FROM resource WHERE id = ?", (user,))
-        house.database.run("INSERT INTO answer SELECT 'x', 'x', created, 200, '{}', x'00ff' FROM tenant")
+        house.database.run(
+            "INSERT INTO password SELECT key, 'x' FROM resource WHERE id = ? ON CONFLICT DO NOTHING", (user,)
+        )
+        house.database.run("INSERT INTO answer SELECT 'x', 'x', created, 200, '{}', ? FROM tenant", (b"\0\xff",))
     return life.house
 
 
+KINDS = ["sqlite", "postgres"]
+
+
 @pytest.fixture
-def target(tmp_path: Path) -> Iterator[Database]:
-    with closing(Sqlite(f"sqlite:///{tmp_path / 'target.db'}")) as database:
-        yield database
+def empty(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[[str], Database]]:
+    """Return a new database of a kind, without tables."""
+    opened: list[Database] = []
+
+    def make(kind: str) -> Database:
+        if kind == "sqlite":
+            url = f"sqlite:///{tmp_path / f'empty{len(opened)}.db'}"
+        else:
+            url = request.getfixturevalue("postgres").empty()
+        opened.append(open_database(url))
+        return opened[-1]
+
+    yield make
+    for database in opened:
+        database.close()
+
+
+@pytest.fixture(params=KINDS)
+def target(request: pytest.FixtureRequest, empty: Callable[[str], Database]) -> Database:
+    return empty(request.param)
 
 
 def content(database: Database) -> dict[str, list[tuple[object, ...]]]:
     return {
-        table.name: database.rows(f"SELECT * FROM {table.name} ORDER BY {', '.join(table.key)}") for table in TABLES
+        table.name: [tuple(row) for rows in batches(database, table, columns) for row in rows]
+        for table in TABLES
+        for columns in [copying._columns(database, table)]
     }
 
 
@@ -59,7 +84,19 @@ def test_everything_is_copied(lived: House, target: Database, registry: Registry
     assert {table.table: table.count for table in copied} == {name: len(rows) for name, rows in content(target).items()}
     assert sum(steps) == copying.size(lived.database)
     assert list(integrity.check(target, kinds_in(registry))) == []
-    assert target.path.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_went_to_another_kind_and_back_is_the_same(
+    lived: House, empty: Callable[[str], Database], registry: Registry
+) -> None:
+    there = empty("postgres" if isinstance(lived.database, Sqlite) else "sqlite")
+    back = empty("sqlite" if isinstance(lived.database, Sqlite) else "postgres")
+    first = copying.copy(lived.database, there)
+    assert copying.copy(there, back) == first
+    assert content(back) == content(lived.database)
+    assert back.last_numbers() == there.last_numbers() == lived.database.last_numbers()
+    for database in (there, back):
+        assert list(integrity.check(database, kinds_in(registry))) == []
 
 
 def test_a_copy_is_searched_and_written_as_the_first(
@@ -76,12 +113,35 @@ def test_a_copy_is_searched_and_written_as_the_first(
     assert list(integrity.check(target, kinds_in(registry))) == []
 
 
-def test_equal_rows_have_equal_hashes_and_others_have_others(lived: House, target: Database, tmp_path: Path) -> None:
+NUMBERED = ("tenant", "resource_type", "audit", "outbox", "erasure")
+
+
+def numbers_in(database: Database, table: str) -> set[int]:
+    return {number for (number,) in database.rows(f"SELECT number FROM {table}")}
+
+
+def test_numbers_that_the_database_gives_go_on(lived: House, target: Database, registry: Registry) -> None:
+    copying.copy(lived.database, target)
+    moved = house_on(target, registry)
+    numbers = {name: numbers_in(target, name) for name in NUMBERED}
+    tenants.create(target, "second", "Second Company")
+    target.type_numbers(["Robot"])
+    moved.resources["User"].create(moved.by, {"userName": "audited"})
+    with target.transaction():
+        outbox.queue(target, moved.by.tenant.number, "example.com", [moved.by.tenant.name])
+        target.run("INSERT INTO erasure (at) SELECT created FROM tenant WHERE number = 1")
+    for name, before in numbers.items():
+        (new,) = numbers_in(target, name) - before
+        assert new > max(before), name
+
+
+def test_equal_rows_have_equal_hashes_and_others_have_others(
+    lived: House, target: Database, empty: Callable[[str], Database]
+) -> None:
     first = copying.copy(lived.database, target)
     with lived.database.transaction():
         lived.database.run("UPDATE resource SET version = version + 1 WHERE key = (SELECT min(key) FROM resource)")
-    with closing(Sqlite(f"sqlite:///{tmp_path / 'second.db'}")) as other:
-        second = copying.copy(lived.database, other)
+    second = copying.copy(lived.database, empty("sqlite"))
     assert [table.table for table, again in zip(first, second, strict=True) if table != again] == ["resource"]
 
 
@@ -108,5 +168,12 @@ def test_a_copy_that_is_not_the_same_is_undone(lived: House, target: Database, m
 
 
 def test_every_table_is_copied_or_derived(house: House) -> None:
-    sql = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%' AND name NOT LIKE 'gram%'"
-    assert {name for (name,) in house.database.rows(sql)} == {table.name for table in TABLES} | {"schema_migration"}
+    derived = {"gram", "gram_pending", "schema_migration"}
+    parts = {"gram_data", "gram_idx", "gram_config", "sqlite_sequence"}
+    assert set(house.database.peewee.get_tables()) - parts == {table.name for table in TABLES} | derived
+
+
+def test_a_copied_file_is_for_its_owner_only(lived: House, tmp_path: Path) -> None:
+    with closing(open_database(f"sqlite:///{tmp_path / 'private.db'}")) as target:
+        copying.copy(lived.database, target)
+    assert (tmp_path / "private.db").stat().st_mode & 0o777 == 0o600
