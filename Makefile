@@ -41,7 +41,7 @@ crash: .venv/.dev ## Kill writers and cut the power 10,000 times, and race for l
 	CRASH_KILLS=10000 CRASH_CUTS=10000 CRASH_SERVER_KILLS=200 RACE_ROUNDS=2000 RACE_OPERATIONS=1000 \
 	    $(BIN)/python -m pytest --durations=10 tests/crash
 
-bench: .venv-bench/.done ## Measure the server beside Flask, SQL and its peers, and write docs/benchmarks.md; takes half an hour.
+bench: .venv-bench/.done ## Measure the server beside Flask, SQL and its peers, and write docs/benchmarks.md.
 	.venv-bench/bin/python -m benchmarks --users $(USERS)
 
 lint: .venv/.dev ## Check style, types and the arrows between the packages.

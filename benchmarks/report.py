@@ -133,7 +133,7 @@ def plot(rows: Sequence[Row]) -> None:
     import matplotlib as mpl  # noqa: PLC0415 - the bench extra only
 
     mpl.use("svg")
-    mpl.rcParams["svg.hashsalt"] = "scim-server"
+    mpl.rcParams |= {"svg.hashsalt": "scim-server", "svg.fonttype": "none"}
     from matplotlib import pyplot as plt  # noqa: PLC0415 - after the back end was chosen
 
     shown = sorted((row for row in rows if row.ratio and row.is_reached is not None), key=distance, reverse=True)

@@ -75,12 +75,13 @@ class Asking:
     def first_by_cursor(self) -> Request:
         return self.get("Users?cursor=&count=100")
 
-    def by_cursor(self) -> Request:
+    def by_cursor(self, count: int = 100) -> Request:
         """Ask for the page after anybody."""
         settings, key = self.running.settings, self.person().key
-        mark = Query(count=100, cursor="x").mark(1, ["User"])
-        text = seal(Cursor(None, key, backwards=False, count=100, issued=int(time.time())), server_key(settings), mark)
-        return self.get(f"Users?cursor={text}&count=100")
+        mark = Query(cursor="x").mark(1, ["User"])
+        cursor = Cursor(None, key, backwards=False, count=count, issued=int(time.time()))
+        text = seal(cursor, server_key(settings), mark)
+        return self.get(f"Users?cursor={text}&count={count}")
 
     def containing(self) -> Request:
         """Search for a part of a name that fewer than one of a hundred has, in Latin or Japanese letters."""
