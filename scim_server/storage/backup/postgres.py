@@ -4,6 +4,7 @@ pg_dump writes the dump, of the state that this session exports. What pg_restore
 this session: only so can tables go that the dump has not, and the rows be counted before anything is kept.
 """
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ _OTHERS = (
     "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
     " AND application_name IN ('scim-server', current_setting('application_name')) LIMIT 1"
 )
+_LOOKS, _PAUSE = 20, 0.05
 _PAGE = 4096
 _BLOCK = 64 * 1024
 # What is for psql, and what servers before 17 do not know.
@@ -81,13 +83,21 @@ class PostgresEngine(Engine):
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
+        if self._has_others():
+            raise self._in_use()
         try:
             with self._database.transaction(waits=False):
-                if self._database.row(_OTHERS):
-                    raise self._in_use()
                 yield
         except Busy:
             raise self._in_use() from None
+
+    def _has_others(self) -> bool:
+        """Tell whether a server is connected, and stays: the session of one that ended is there for a moment."""
+        for _ in range(_LOOKS):
+            if not self._database.row(_OTHERS):
+                return False
+            time.sleep(_PAUSE)
+        return True
 
     def _in_use(self) -> BackupError:
         name = self._database.name

@@ -38,6 +38,8 @@ _NO_ACCOUNT = (
     " AND NOT EXISTS (SELECT 1 FROM tombstone d WHERE d.id = {id} AND d.key >> 40 = o.tenant)"
 )
 _LINK = "{0} -> {1}"
+_NONE = "-1"
+"""The number of no resource type."""
 _RULES = (
     *(
         _Rule(
@@ -110,11 +112,11 @@ def check_kinds(database: Database, kind_of: KindOf, _advance: Advance) -> Itera
     allowed = ["1 = 0"]
     for number, kind in kinds.items():
         for attribute, targets in kind.targets.items():
-            types = ", ".join(str(numbers[name]) for name in sorted(targets & numbers.keys()))
+            types = ", ".join(str(numbers[name]) for name in sorted(targets & numbers.keys())) or _NONE
             allowed.append(
                 f"(source >> 34) & 63 = {number} AND attribute = {attribute} AND (target >> 34) & 63 IN ({types})"
             )
-    sources = ", ".join(map(str, kinds))
+    sources = ", ".join(map(str, kinds)) or _NONE
     for table in ("reference", "lost_reference"):
         wrong = f"(source >> 34) & 63 IN ({sources}) AND NOT ({' OR '.join(allowed)})"
         sql = f"SELECT source, target FROM {table} WHERE {wrong}"
