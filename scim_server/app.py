@@ -9,11 +9,9 @@ from flask import Flask, Request, Response
 from flask.sessions import SessionInterface, SessionMixin
 
 from scim_server.config import SCIM_ROOT, Settings, read_settings, server_key
-from scim_server.protocol.registry import load_registry
 from scim_server.resources.kinds import all_resources
 from scim_server.resources.shared import Shared
 from scim_server.storage.database import Unavailable, first_of
-from scim_server.storage.opening import open_prepared
 from scim_server.tokens import Authenticator
 from scim_server.web import auth, csv, discovery, errors, scim
 from scim_server.web.paths import Paths
@@ -47,13 +45,10 @@ def create_app(settings: Settings | None = None) -> Flask:
     settings = settings or read_settings()
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
     key = server_key(settings)
-    database = open_prepared(settings.database_url)
-    registry = load_registry(settings.schema_dir)
-    numbers = database.type_numbers(registry.resource_types)
-    shared = Shared(database, registry, settings, numbers, key)
-    authenticator = Authenticator(database, key, settings.compatibility)
+    shared = Shared.opened(settings, key)
+    authenticator = Authenticator(shared.database, key, settings.compatibility)
     # What was opened to look at the database must not be carried over a fork.
-    database.close()
+    shared.database.close()
     atexit.register(authenticator.flush)
 
     app = _Application("scim_server", static_folder=None)
@@ -62,7 +57,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     errors.install(app, Unavailable, first_of)
     auth.install(app, authenticator, settings.public_discovery)
-    app.register_blueprint(discovery.blueprint(registry, settings), url_prefix=SCIM_ROOT)
+    app.register_blueprint(discovery.blueprint(shared.registry, settings), url_prefix=SCIM_ROOT)
     resources = all_resources(shared)
     app.register_blueprint(scim.blueprint(shared, resources), url_prefix=SCIM_ROOT)
     app.register_blueprint(csv.blueprint(resources), url_prefix="/csv")

@@ -48,6 +48,9 @@ def settings_in_effect() -> Settings:
     return read_settings()
 
 
+of_tenant = click.option("--tenant", "tenant_name", help="The tenant, when there are several.")
+
+
 def reports(command: _F) -> _F:
     """Turn an expected failure into one sentence and exit status 1; refuse bytes that are no text in every argument."""
 

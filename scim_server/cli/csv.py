@@ -4,11 +4,9 @@ from typing import IO
 
 import click
 
-from scim_server.cli.common import reports
+from scim_server.cli.common import of_tenant, reports
 from scim_server.csv_accounts.encodings import ENCODINGS, UTF_8
 from scim_server.protocol.wording import LANGUAGES
-
-_tenant_option = click.option("--tenant", "tenant_name", help="The tenant, when there are several.")
 
 
 @click.command("import")
@@ -16,7 +14,7 @@ _tenant_option = click.option("--tenant", "tenant_name", help="The tenant, when 
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
 @click.option("--encoding", type=click.Choice(ENCODINGS), help="Of the file. [default: found out]")
 @click.option("--lang", type=click.Choice(LANGUAGES), help="Language of what is said. [default: the tenant's]")
-@_tenant_option
+@of_tenant
 @reports
 def import_(file: IO[bytes], dry_run: bool, encoding: str | None, lang: str | None, tenant_name: str | None) -> None:
     """Register, edit and delete the accounts in a CSV file, all of them or none."""
@@ -30,7 +28,7 @@ def import_(file: IO[bytes], dry_run: bool, encoding: str | None, lang: str | No
 @click.option("--filter", help="Only accounts that fit this SCIM filter.")
 @click.option("--lang", type=click.Choice(LANGUAGES), default="ja", show_default=True, help="Language of the header.")
 @click.option("--encoding", type=click.Choice(ENCODINGS), default=UTF_8, show_default=True)
-@_tenant_option
+@of_tenant
 @reports
 def export(filter: str | None, lang: str, encoding: str, tenant_name: str | None) -> None:
     """Write accounts as a CSV file to standard output."""

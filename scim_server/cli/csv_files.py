@@ -17,18 +17,15 @@ from scim_server.csv_accounts.exporting import Export
 from scim_server.csv_accounts.importing import CREATE, DELETE, EDIT, UNTOUCHED, Import, Outcome
 from scim_server.csv_accounts.problems import Refused
 from scim_server.csv_accounts.reading import read
-from scim_server.protocol.errors import ScimError, too_large
+from scim_server.protocol.errors import ScimError
 from scim_server.protocol.habits import Habits
 from scim_server.protocol.limits import CSV_BYTES
-from scim_server.protocol.registry import load_registry
 from scim_server.protocol.wording import in_language, say, together
 from scim_server.resources.base import Resources
 from scim_server.resources.kinds import all_resources
 from scim_server.resources.shared import Shared
-from scim_server.storage.opening import open_prepared
 from scim_server.tokens import ADMIN, Principal
 
-_LIMIT = say("the limit of a CSV file")
 _IN_MEMORY = 1024 * 1024
 _ACTIONS = {CREATE: say("create"), EDIT: say("edit"), DELETE: say("delete"), UNTOUCHED: say("untouched")}
 
@@ -40,7 +37,7 @@ def import_file(
     resources, by = _operator(tenant_name)
     language = lang or by.language
     with _speaking(language):
-        table = read(_content(file), encoding)
+        table = read(file.read(CSV_BYTES + 1), encoding)
         with progress(len(table.rows), in_language(say("Importing"), language)) as advance:
             outcome = Import(resources).run(by, table, is_dry=is_dry, progress=advance)
     for line in _lines(outcome):
@@ -67,21 +64,11 @@ def export_all(filter: str | None, lang: str, encoding: str, tenant_name: str | 
 def _operator(tenant_name: str | None) -> tuple[dict[str, Resources], Principal]:
     """Return the resources, and a caller who may do everything in a tenant."""
     settings = settings_in_effect()
-    database = open_prepared(settings.database_url)
-    registry = load_registry(settings.schema_dir)
-    numbers = database.type_numbers(registry.resource_types)
-    shared = Shared(database, registry, settings, numbers, server_key(settings))
-    tenant = tenants.find(database, tenant_name)
+    shared = Shared.opened(settings, server_key(settings))
+    tenant = tenants.find(shared.database, tenant_name)
     habits = Habits(settings.compatibility)
     by = Principal(credential(), tenant, frozenset({ADMIN}), habits=habits, language=tenant.language)
     return all_resources(shared), by
-
-
-def _content(file: IO[bytes]) -> bytes:
-    content = file.read(CSV_BYTES + 1)
-    if len(content) > CSV_BYTES:
-        raise too_large(_LIMIT, CSV_BYTES)
-    return content
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import click
 
-from scim_server.cli.common import CommandError, progress, reports, settings_in_effect
+from scim_server.cli.common import CommandError, of_tenant, progress, reports, settings_in_effect
 
 
 @click.command()
@@ -17,7 +17,7 @@ from scim_server.cli.common import CommandError, progress, reports, settings_in_
 )
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed makes the same people.")
 @click.option("--force", is_flag=True, help="Add them to a tenant that has users.")
-@click.option("--tenant", "tenant_name", help="The tenant, when there are several.")
+@of_tenant
 @reports
 def demo(
     users: int, groups: int | None, largest_group: int | None, seed: int, force: bool, tenant_name: str | None

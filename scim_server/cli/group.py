@@ -7,14 +7,13 @@ import click
 
 from scim_server.cli import tables
 from scim_server.cli.changes import read_changes
-from scim_server.cli.common import operator, reports
+from scim_server.cli.common import of_tenant, operator, reports
 from scim_server.cli.show import show_json, show_json_lines, show_lines
 
 if TYPE_CHECKING:
     from scim_server.cli.operator import Operator
 
 _EXTENSION = "urn:ietf:params:scim:schemas:extension:account:2.0:Group"
-_of_tenant = click.option("--tenant", "tenant_name", help="The tenant, when there are several.")
 
 
 @click.group()
@@ -26,7 +25,7 @@ def group() -> None:
 @click.option("--filter", "text", help="Which ones, in SCIM's language: 'displayName sw \"S\"'.")
 @click.option("--sort-by", metavar="ATTRIBUTE", help="Attribute to sort by. [default: the order of creation]")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, without members.")
-@_of_tenant
+@of_tenant
 @reports
 def group_list(text: str | None, sort_by: str | None, as_json: bool, tenant_name: str | None) -> None:
     """List groups: displayName, number of members and of services, id."""
@@ -48,7 +47,7 @@ def _rows(acting: "Operator", page: list[dict[str, Any]]) -> Iterator[tables.Row
 @group.command("show")
 @click.argument("named", metavar="GROUP")
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object, with all members.")
-@_of_tenant
+@of_tenant
 @reports
 def group_show(named: str, as_json: bool, tenant_name: str | None) -> None:
     """Show a group, then its members: userName or group:NAME, displayName, id."""
@@ -66,7 +65,7 @@ def group_show(named: str, as_json: bool, tenant_name: str | None) -> None:
 @click.argument("name")
 @click.option("--set", "given", multiple=True, metavar="PATH=VALUE", help="An attribute; can be repeated.")
 @click.option("--member", "named", multiple=True, help="Id, userName or group:NAME; can be repeated.")
-@_of_tenant
+@of_tenant
 @reports
 def group_create(name: str, given: tuple[str, ...], named: tuple[str, ...], tenant_name: str | None) -> None:
     """Create a group. Only the id goes to standard output."""
@@ -80,7 +79,7 @@ def group_create(name: str, given: tuple[str, ...], named: tuple[str, ...], tena
 @group.command("add-member")
 @click.argument("named", metavar="GROUP")
 @click.argument("members", nargs=-1, required=True, metavar="MEMBER...")
-@_of_tenant
+@of_tenant
 @reports
 def group_add_member(named: str, members: tuple[str, ...], tenant_name: str | None) -> None:
     """Put members into a group, all or none. Who is in it already stays."""
@@ -91,7 +90,7 @@ def group_add_member(named: str, members: tuple[str, ...], tenant_name: str | No
 @group.command("remove-member")
 @click.argument("named", metavar="GROUP")
 @click.argument("members", nargs=-1, required=True, metavar="MEMBER...")
-@_of_tenant
+@of_tenant
 @reports
 def group_remove_member(named: str, members: tuple[str, ...], tenant_name: str | None) -> None:
     """Take members out of a group, all or none. Who is not in it is no error."""

@@ -14,10 +14,9 @@ from scim_server.config import Settings
 from scim_server.protocol import patch, template
 from scim_server.protocol.errors import ScimError, not_found
 from scim_server.protocol.habits import ALL, Habits
-from scim_server.protocol.operations import PATCH_OP, read_operations
+from scim_server.protocol.operations import patch_message, read_operations
 from scim_server.protocol.projection import NOTHING, Projection, read_projection
 from scim_server.protocol.query import Query
-from scim_server.protocol.registry import load_registry
 from scim_server.protocol.wording import say
 from scim_server.resources import listing
 from scim_server.resources.base import Resources, new_id
@@ -26,7 +25,6 @@ from scim_server.resources.groups import MEMBERS
 from scim_server.resources.kinds import all_resources
 from scim_server.resources.shared import Shared
 from scim_server.storage import documents, members
-from scim_server.storage.opening import open_prepared
 from scim_server.tokens import ADMIN, Principal
 
 _HABITS = ALL - {"unknown-attributes", "read-only-members"}
@@ -47,12 +45,9 @@ class Operator:
 
     @classmethod
     def of(cls, settings: Settings, tenant_name: str | None) -> "Operator":
-        registry = load_registry(settings.schema_dir)
-        database = open_prepared(settings.database_url)
-        tenant = tenants.find(database, tenant_name)
         # Cursors never leave this process, so that any key will do.
-        numbers = database.type_numbers(registry.resource_types)
-        shared = Shared(database, registry, settings, numbers, secrets.token_bytes(32))
+        shared = Shared.opened(settings, secrets.token_bytes(32))
+        tenant = tenants.find(shared.database, tenant_name)
         habits = Habits(_HABITS)
         return cls(shared, all_resources(shared), Principal(credential(), tenant, frozenset({ADMIN}), habits=habits))
 
@@ -190,7 +185,7 @@ class Operator:
 
     def _message(self, type_name: str, changes: list[Operation], password: str | None) -> dict[str, Any]:
         """Return a PatchOp; passwords come from elsewhere than the changes. Raises invalidValue."""
-        message = {"schemas": [PATCH_OP], "Operations": changes}
+        message = patch_message(changes)
         definition = self.kinds[type_name].resource_type
         if changes and any(
             o.target.attribute.path == "password" for o in read_operations(definition, message, self.by.habits)
@@ -198,12 +193,11 @@ class Operator:
             raise CommandError("A password is never an argument; use --password-stdin.")
         if password is not None:
             changes = [*changes, {"op": "replace", "path": "password", "value": password}]
-        return {"schemas": [PATCH_OP], "Operations": changes}
+        return patch_message(changes)
 
 
 def _adding(ids: list[str]) -> dict[str, Any]:
-    operation = {"op": "add", "path": MEMBERS, "value": [{"value": id} for id in ids]}
-    return {"schemas": [PATCH_OP], "Operations": [operation]}
+    return patch_message([{"op": "add", "path": MEMBERS, "value": [{"value": id} for id in ids]}])
 
 
 def _whole(body: Body) -> bytes:

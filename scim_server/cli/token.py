@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import click
 
 from scim_server import clock, tenants, tokens
-from scim_server.cli.common import opened_database, reports, settings_in_effect
+from scim_server.cli.common import of_tenant, opened_database, reports, settings_in_effect
 from scim_server.config import server_key
 from scim_server.protocol.registry import load_registry
 from scim_server.storage.models import Token
@@ -20,7 +20,7 @@ def token() -> None:
 
 @token.command("create")
 @click.option("--name", required=True, help="What the token is for, such as okta.")
-@click.option("--tenant", "tenant_name", help="The tenant, when there are several.")
+@of_tenant
 @click.option("--user", help="Id or userName of a user, who is then at /Me.")
 @click.option("--scope", "scopes", multiple=True, help="What it may do; can be repeated. [default: all but admin]")
 @click.option("--expires", "days", type=click.IntRange(1, 3650), default=365, show_default=True, metavar="DAYS")

@@ -7,11 +7,10 @@ import click
 
 from scim_server.cli import tables
 from scim_server.cli.changes import read_changes, read_password
-from scim_server.cli.common import CommandError, confirm, operator, reports
+from scim_server.cli.common import CommandError, confirm, of_tenant, operator, reports
 from scim_server.cli.show import show_json, show_json_lines, show_lines
 
 _ACCOUNT = "urn:ietf:params:scim:schemas:extension:account:2.0:User"
-_of_tenant = click.option("--tenant", "tenant_name", help="The tenant, when there are several.")
 _with_password = click.option(
     "--password-stdin", is_flag=True, help="Read the password from standard input, or ask for it on a terminal."
 )
@@ -26,7 +25,7 @@ def user() -> None:
 @click.option("--filter", "text", help="Which ones, in SCIM's language: 'department eq \"Sales\"'.")
 @click.option("--sort-by", metavar="ATTRIBUTE", help="Attribute to sort by. [default: the order of creation]")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, with everything.")
-@_of_tenant
+@of_tenant
 @reports
 def user_list(text: str | None, sort_by: str | None, as_json: bool, tenant_name: str | None) -> None:
     """List users: userName, displayName, status, number of groups, id."""
@@ -48,7 +47,7 @@ def _rows(page: list[dict[str, Any]]) -> Iterator[tables.Row]:
 @user.command("show")
 @click.argument("named", metavar="USER")
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
-@_of_tenant
+@of_tenant
 @reports
 def user_show(named: str, as_json: bool, tenant_name: str | None) -> None:
     """Show a user."""
@@ -65,7 +64,7 @@ def user_show(named: str, as_json: bool, tenant_name: str | None) -> None:
 @click.option("--set", "given", multiple=True, metavar="PATH=VALUE", help="An attribute; can be repeated.")
 @click.option("--group", "groups", multiple=True, help="Id or name of a group to be in; can be repeated.")
 @_with_password
-@_of_tenant
+@of_tenant
 @reports
 def user_create(
     username: str, given: tuple[str, ...], groups: tuple[str, ...], password_stdin: bool, tenant_name: str | None
@@ -83,7 +82,7 @@ def user_create(
 @click.argument("named", metavar="USER")
 @click.argument("given", nargs=-1, metavar="[PATH=VALUE | PATH:=JSON]...")
 @_with_password
-@_of_tenant
+@of_tenant
 @reports
 def user_set(named: str, given: tuple[str, ...], password_stdin: bool, tenant_name: str | None) -> None:
     """Change attributes of a user, all or none. An empty value removes; PATH:=JSON takes lists and objects."""
@@ -96,7 +95,7 @@ def user_set(named: str, given: tuple[str, ...], password_stdin: bool, tenant_na
 
 @user.command("disable")
 @click.argument("named", metavar="USER")
-@_of_tenant
+@of_tenant
 @reports
 def user_disable(named: str, tenant_name: str | None) -> None:
     """Let a user sign in no more; "user set USER active=true" takes it back."""
@@ -108,7 +107,7 @@ def user_disable(named: str, tenant_name: str | None) -> None:
 @click.argument("named", nargs=-1, metavar="[USER]...")
 @click.option("--filter", "text", help="Delete all users that fit, instead of naming them.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@_of_tenant
+@of_tenant
 @reports
 def user_delete(named: tuple[str, ...], text: str | None, yes: bool, tenant_name: str | None) -> None:
     """Delete users. "deleted restore" brings them back until they are purged."""

@@ -10,11 +10,12 @@ from scim_server.csv_accounts.cells import restored, split_names
 from scim_server.csv_accounts.columns import COLUMNS, GROUPS, Column
 from scim_server.csv_accounts.encodings import BOM, CP932, UTF_8
 from scim_server.csv_accounts.problems import Problem, Refused
-from scim_server.protocol.errors import ScimError
+from scim_server.protocol.errors import ScimError, too_large
 from scim_server.protocol.limits import CSV_BYTES, CSV_ROWS
 from scim_server.protocol.text import folded
 from scim_server.protocol.wording import say
 
+LIMIT = say("the limit of a CSV file")
 _BY_NAME = {folded(name): column for column in COLUMNS for name in (column.ja, column.en)}
 _LONGEST_NAME, _MOST_COLUMNS = 100, 100
 """Characters of a header, and columns, that are looked at; what is more is wrong anyway."""
@@ -49,8 +50,10 @@ class Table:
 def read(content: bytes, encoding: str | None = None) -> Table:
     """Return the rows of a file in an encoding, or in UTF-8 or else CP932.
 
-    Raises Refused when it cannot be told what the cells of rows mean, 413 for too many rows.
+    Raises Refused when it cannot be told what the cells of rows mean, 413 for too many bytes or rows.
     """
+    if len(content) > CSV_BYTES:
+        raise too_large(LIMIT, CSV_BYTES)
     records = _records(_decoded(content, encoding))
     _, header = next(records, (1, []))
     columns = _columns(header)

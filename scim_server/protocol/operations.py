@@ -3,7 +3,7 @@
 Every path is resolved and every value made canonical before anything is changed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,6 +82,11 @@ def read_operations(resource_type: ResourceType, body: Any, habits: Habits) -> t
         has_path = bool(each.get("path"))
         operations += [Operation(op, target, value, number, has_path, habits) for op, target, value in changes]
     return tuple(operations)
+
+
+def patch_message(operations: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the PatchOp message that asks for operations."""
+    return {"schemas": [PATCH_OP], "Operations": operations}
 
 
 def _too_many() -> ScimError:

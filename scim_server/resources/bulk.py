@@ -140,7 +140,7 @@ class _Writing:
         needed = [self.steps[number] for number in step.needs]
         if any(not need.status or need.refusal for need in needed):
             return False
-        if self.hashes is not None and step.awaits_hash:
+        if self._await_hashes([step]):
             return False
         self.batch.append(step)
         return True
@@ -192,9 +192,13 @@ class _Writing:
         for step in steps:
             self._finish(step, 201)
 
+    def _await_hashes(self, steps: Sequence[Step]) -> bool:
+        """Tell whether a password must be hashed before it is written; in a rehearsal none is."""
+        return self.hashes is not None and any(step.awaits_hash for step in steps)
+
     def _hash(self, steps: Sequence[Step], write: Callable[[], object]) -> None:
         """Hash what the rehearsal refused, perhaps for a version that passwords have raised since, if it fits now."""
-        if self.hashes is not None and any(step.awaits_hash for step in steps):
+        if self.hashes is not None and self._await_hashes(steps):
             with self.shared.database.rehearsal():
                 write()
             for step in steps:

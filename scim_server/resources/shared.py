@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from scim_server.config import Settings
-from scim_server.protocol.registry import Registry
+from scim_server.protocol.registry import Registry, load_registry
 from scim_server.protocol.schema import ResourceType
 from scim_server.storage.database import Database
+from scim_server.storage.opening import open_prepared
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,13 @@ class Shared:
     type_numbers: Mapping[str, int]
     secret: bytes = field(repr=False)
     """Key that cursors are sealed with, and repeated requests recognised by."""
+
+    @classmethod
+    def opened(cls, settings: Settings, secret: bytes) -> "Shared":
+        """Open the database, and read the schemas, of a server's settings. Raises DatabaseError, SchemaError."""
+        database = open_prepared(settings.database_url)
+        registry = load_registry(settings.schema_dir)
+        return cls(database, registry, settings, database.type_numbers(registry.resource_types), secret)
 
     @property
     def base_url(self) -> str:

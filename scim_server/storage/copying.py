@@ -50,7 +50,7 @@ def copy(source: Database, target: Database, advance: Advance = lambda _: None) 
         target.continue_numbers(source.last_numbers())
         grams.rebuild(target, columns_of_all(target, advance))
         for table, read in zip(TABLES, copied, strict=True):
-            if _summed(table, _told(_rows(target, table, _columns(target, table)), advance)) != read:
+            if _summed(table, _told(batches(target, table, _columns(target, table)), advance)) != read:
                 raise CopyError(f"The table {table.name} is not what was read; nothing was copied.")
     return copied
 
@@ -61,16 +61,11 @@ def _copy(source: Database, target: Database, table: Table, advance: Advance) ->
     sql = f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
 
     def written() -> Iterator[list[Row]]:
-        for rows in _rows(source, table, columns):
+        for rows in batches(source, table, columns):
             target.run_many(sql, rows)
             yield rows
 
     return _summed(table, _told(written(), advance))
-
-
-def _rows(database: Database, table: Table, columns: list[str]) -> Iterator[list[Row]]:
-    for rows in batches(database, table, columns):
-        yield [tuple(bytes(value) if isinstance(value, memoryview) else value for value in row) for row in rows]
 
 
 def _columns(database: Database, table: Table) -> list[str]:

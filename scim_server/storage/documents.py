@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from scim_server.storage import grams
 from scim_server.storage.database import Database
 from scim_server.storage.keys import key_of, scope_in, scope_range
+from scim_server.storage.pages import INDEXED_LENGTH
 from scim_server.storage.parts import Part
 from scim_server.storage.rows import Rows, ValueRow, digest_of
 from scim_server.storage.sources import Condition
@@ -99,7 +100,8 @@ def having(
     """
     found = (
         f"SELECT f.key FROM json_each(?) j CROSS JOIN resource f ON f.scope = ?"
-        f" AND substr(f.{column}, 1, 200) = substr(j.value, 1, 200) AND f.{column} = j.value"
+        f" AND substr(f.{column}, 1, {INDEXED_LENGTH}) = substr(j.value, 1, {INDEXED_LENGTH})"
+        f" AND f.{column} = j.value"
     )
     sql = f"{_select(parts, f'r.{column}')} WHERE r.key IN ({found}) ORDER BY r.key"
     rows = database.rows(sql, (json.dumps(list(keys)), scope))

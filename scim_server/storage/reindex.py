@@ -27,7 +27,6 @@ from scim_server.storage.rows import Rows, digest_of
 from scim_server.storage.tables import RESOURCE, batches
 
 _UPDATE = f"UPDATE resource SET display = ?, {', '.join(f'{column} = ?' for column in COLUMNS)} WHERE key = ?"
-
 _TAKE = "INSERT INTO unique_key (scope, attribute, digest, resource) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
 
 
@@ -96,10 +95,7 @@ class Resources:
         scope = scope_in(kept.key)
         for attribute, digest in sorted(unique):
             key = (scope, attribute, digest)
-            sql = (
-                "INSERT INTO unique_key (scope, attribute, digest, resource) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
-            )
-            if not self.database.run(sql, (*key, kept.key)):
+            if not self.database.run(_TAKE, (*key, kept.key)):
                 raise self._collision(kept, key)
 
     def _collision(self, kept: Kept, key: tuple[int, int, str]) -> Collision:

@@ -11,9 +11,9 @@ from werkzeug.formparser import FormDataParser
 from scim_server.csv_accounts.encodings import CP932, ENCODINGS, UTF_8
 from scim_server.csv_accounts.exporting import Export, template_file
 from scim_server.csv_accounts.importing import Import
-from scim_server.csv_accounts.reading import read
+from scim_server.csv_accounts.reading import LIMIT, read
 from scim_server.idempotency import Reply
-from scim_server.protocol.errors import ScimError, invalid_syntax, invalid_value, too_large
+from scim_server.protocol.errors import ScimError, invalid_syntax, invalid_value
 from scim_server.protocol.limits import CSV_BYTES
 from scim_server.protocol.wording import LANGUAGES, say, together
 from scim_server.resources.base import Resources
@@ -22,7 +22,6 @@ from scim_server.web.auth import require
 from scim_server.web.negotiation import query_parameters, read_bytes
 from scim_server.web.replies import respond
 
-_LIMIT = say("the limit of a CSV file")
 _ONE_FILE = say("The form must have one file and nothing else; parameters belong to the URL.")
 _CHARSETS = {UTF_8: "utf-8", CP932: "windows-31j"}
 _FORM_PARTS = 10
@@ -92,10 +91,10 @@ def _read_file() -> bytes:
     With a field ``dryRun`` in a form that is not looked at, the file would be applied.
     """
     if request.mimetype == "text/csv":
-        return read_bytes(CSV_BYTES, _LIMIT)
+        return read_bytes(CSV_BYTES, LIMIT)
     if request.mimetype != "multipart/form-data":
         raise ScimError(415, say("The body must be text/csv, or multipart/form-data with a file."))
-    body = read_bytes(CSV_BYTES + _FORM_BYTES, _LIMIT)
+    body = read_bytes(CSV_BYTES + _FORM_BYTES, LIMIT)
     try:
         _, fields, found = FormDataParser(silent=True, max_form_parts=_FORM_PARTS).parse(
             io.BytesIO(body), request.mimetype, len(body), dict(request.mimetype_params)
@@ -110,8 +109,6 @@ def _read_file() -> bytes:
     finally:
         for file in files:
             file.close()
-    if len(content) > CSV_BYTES:
-        raise too_large(_LIMIT, CSV_BYTES)
     return content
 
 

@@ -18,12 +18,8 @@ MEDIA_TYPE = "application/scim+json"
 class _Response(Response):
     """A response whose headers are sent as they were set: its URIs are absolute and percent-encoded already."""
 
-    autocorrect_location_header = False
-
     def get_wsgi_headers(self, environ: "WSGIEnvironment") -> Headers:
-        """Return the headers, without what a response without a body must not have (RFC 9110 section 8.6)."""
-        if self.status_code in (204, 304):
-            return super().get_wsgi_headers(environ)
+        """Return the headers; every reply has a body, whose length is one of them."""
         return self.headers
 
 
@@ -33,7 +29,7 @@ def respond(reply: Reply) -> Response:
     if isinstance(reply.body, bytes):
         headers = [*reply.headers.items(), ("Content-Length", str(len(reply.body)))]
         return _Response(reply.body, reply.status, headers, content_type=content_type)
-    response = Response(
+    response = _Response(
         status=reply.status, headers=dict(reply.headers), content_type=content_type, direct_passthrough=True
     )
     response.content_length = reply.body.seek(0, SEEK_END)
