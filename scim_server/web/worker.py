@@ -4,7 +4,7 @@ gunicorn answers such requests itself, in HTML, and repeats what was sent, which
 or a token, in the answer and in its log.
 """
 
-import select
+import sys
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
@@ -29,19 +29,17 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         They would be cut off when it has ended. Without its listeners, a client is refused at once and knows that
         nothing was done.
         """
-        if self.alive or enabled:
-            super().set_accept_enabled(enabled)
-            return
-        for listener in self.sockets:
-            listener.setblocking(0)
-            while select.select([listener], [], [], 0)[0]:
-                before = self.nr_conns
-                self.accept(listener)
-                if self.nr_conns == before:
-                    # Another worker was quicker.
-                    break
         super().set_accept_enabled(enabled)
+        if self.alive or enabled:
+            return
+        # What comes between the last look and the closing is cut off, so no busy thread may come between.
+        sys.setswitchinterval(1e-6)
         for listener in self.sockets:
+            listener.setblocking(False)
+            taken = -1
+            while taken != self.nr_conns:
+                taken = self.nr_conns
+                self.accept(listener)
             listener.close()
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
