@@ -35,7 +35,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         # What comes between the last look and the closing is cut off, so no busy thread may come between.
         sys.setswitchinterval(1e-6)
         for listener in self.sockets:
-            listener.setblocking(False)
+            listener.setblocking(0)
             taken = -1
             while taken != self.nr_conns:
                 taken = self.nr_conns
