@@ -8,4 +8,9 @@ _NOT = timedelta(0)
 def now(later: timedelta = _NOT) -> str:
     """Return the present instant, or one ``later``, as ``2026-01-31T23:59:59.123``."""
     moment = datetime.now(UTC)
-    return (moment if later is _NOT else moment + later).isoformat(timespec="milliseconds").removesuffix("+00:00")
+    return text(moment if later is _NOT else moment + later)
+
+
+def text(moment: datetime) -> str:
+    """Return an instant of UTC as text."""
+    return moment.isoformat(timespec="milliseconds").removesuffix("+00:00")

@@ -14,8 +14,9 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import cast
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import NamedTuple, cast
 
 from scim_server import clock
 from scim_server.protocol.errors import ScimError
@@ -25,9 +26,9 @@ from scim_server.protocol.schema import ResourceType
 from scim_server.protocol.text import check_line, folded
 from scim_server.protocol.wording import say, together
 from scim_server.storage import documents, passwords
-from scim_server.storage.database import Busy, Database, Unavailable
+from scim_server.storage.database import Busy, Database, Row, Unavailable
 from scim_server.storage.keys import scope_of
-from scim_server.storage.models import Token as Row
+from scim_server.storage.models import Token
 from scim_server.tenants import Tenant
 
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -35,6 +36,7 @@ _SECRET_LENGTH, _CHECKSUM_LENGTH = 43, 6
 _SHAPE = re.compile(
     rf"(scim_([0-9A-Za-z]{{12}})_[0-9A-Za-z]{{{_SECRET_LENGTH}}})([0-9A-Za-z]{{{_CHECKSUM_LENGTH}}})", re.ASCII
 )
+_LENGTH = len("scim_") + 12 + len("_") + _SECRET_LENGTH + _CHECKSUM_LENGTH
 _FLUSH_SECONDS = 60
 ADMIN = "admin"
 ADMINISTRATORS = "administrators"
@@ -120,7 +122,7 @@ def create(
     token = bare + _checksum(bare)
     bound_to = _user_id(database, tenant, user) if user is not None else None
     with database.transaction():
-        Row.insert(
+        Token.insert(
             id=id,
             tenant=tenant.number,
             name=name,
@@ -144,20 +146,20 @@ def _user_id(database: Database, tenant: Tenant, named: str) -> str:
     return account.id
 
 
-def every(database: Database, tenant: Tenant | None) -> list[Row]:
+def every(database: Database, tenant: Tenant | None) -> list[Token]:
     """Return the tokens of a tenant, or all, oldest first."""
-    query = Row.select().order_by(Row.created)
+    query = Token.select().order_by(Token.created)
     if tenant:
-        query = query.where(Row.tenant == tenant.number)
+        query = query.where(Token.tenant == tenant.number)
     return list(query.execute(database.peewee))
 
 
-def find(database: Database, id: str) -> Row:
+def find(database: Database, id: str) -> Token:
     """Return a token by its id. Raises TokenError."""
-    found = Row.select().where(Row.id == id).execute(database.peewee)
+    found = Token.select().where(Token.id == id).execute(database.peewee)
     if not (rows := list(found)):
         raise TokenError(f"There is no token {id}.")
-    return cast("Row", rows[0])
+    return cast("Token", rows[0])
 
 
 def habits_of(database: Database, id: str) -> list[tuple[Habit, int, str]]:
@@ -170,14 +172,14 @@ def habits_of(database: Database, id: str) -> list[tuple[Habit, int, str]]:
 def revoke(database: Database, id: str) -> None:
     """Refuse a token from now on. Raises TokenError when there is none with this id."""
     with database.transaction():
-        unused = Row.update(revoked=clock.now()).where(Row.id == id, Row.revoked.is_null())
+        unused = Token.update(revoked=clock.now()).where(Token.id == id, Token.revoked.is_null())
         if not unused.execute(database.peewee):
             raise TokenError(f"There is no token {id} that could be revoked.")
 
 
 def revoke_own(database: Database, user: str) -> None:
     """Refuse from now on the tokens that are a user's own, by its id, within the caller's transaction."""
-    unused = Row.update(revoked=clock.now()).where(Row.user_id == user, Row.revoked.is_null())
+    unused = Token.update(revoked=clock.now()).where(Token.user_id == user, Token.revoked.is_null())
     unused.execute(database.peewee)
 
 
@@ -198,6 +200,44 @@ def _digest(key: bytes, token: str) -> str:
     return hmac.digest(key, token.encode(), "sha256").hex()
 
 
+_KNOWN = (
+    "SELECT k.digest, k.scopes, k.expires, k.user_id, t.number, t.name, t.company_name, t.time_zone, t.language,"
+    " t.policies FROM token k JOIN tenant t ON t.number = k.tenant LEFT JOIN resource r ON r.id = k.user_id"
+    " WHERE k.id = ? AND k.revoked IS NULL"
+    " AND (k.user_id IS NULL OR (r.id IS NOT NULL AND coalesce(r.active, '') <> 'false'))"
+)
+"""A token that is not revoked, with its tenant; that of a user as long as the user exists and is not disabled."""
+
+
+class _Known(NamedTuple):
+    """What the row of a token says."""
+
+    tenant: Tenant
+    scopes: frozenset[str]
+    user: str | None
+    expires: str | None
+
+
+@lru_cache(1024)
+def _id_in(token: str) -> str:
+    """Return the id in a token, or nothing when it is malformed."""
+    match = _SHAPE.fullmatch(token)
+    return match[2] if match and _checksum(match[1]) == match[3] else ""
+
+
+@lru_cache(1024)
+def _verified(key: bytes, token: str, row: Row) -> _Known | None:
+    """Return what the row of a token says, or None when the token is not the one of the row.
+
+    The row is read for every request, so that what is remembered is never older than it.
+    """
+    digest, scopes, expires, user, number, name, company_name, time_zone, language, policies = row
+    if not hmac.compare_digest(digest, _digest(key, token)):
+        return None
+    tenant = Tenant(number, name, company_name, time_zone, language, frozenset(policies.split()))
+    return _Known(tenant, frozenset(scopes.split()), user, expires)
+
+
 class Authenticator:
     """Turns a presented token into a principal, and remembers when each token was last used and with which habits.
 
@@ -208,7 +248,7 @@ class Authenticator:
         self._database = database
         self._key = key
         self._accepted = accepted
-        self._used: dict[str, str] = {}
+        self._used: dict[str, datetime] = {}
         self._habits: Counter[tuple[str, str]] = Counter()
         self._flush_at = 0.0
         self._timer: threading.Timer | None = None
@@ -219,29 +259,18 @@ class Authenticator:
 
         That of a user is good as long as the user exists and is not disabled.
         """
-        match = _SHAPE.fullmatch(token)
-        if not match or _checksum(match[1]) != match[3]:
+        # Whatever else is sent is not worth remembering.
+        id = _id_in(token) if len(token) == _LENGTH else ""
+        row = self._database.row(_KNOWN, (id,)) if id else None
+        known = _verified(self._key, token, row) if row else None
+        if not known or (known.expires is not None and known.expires <= clock.now()):
             return None
-        row = self._database.row(
-            "SELECT k.digest, k.scopes, k.expires, k.revoked, k.user_id, t.number, t.name, t.company_name, t.time_zone,"
-            " t.language, t.policies FROM token k JOIN tenant t ON t.number = k.tenant"
-            " LEFT JOIN resource r ON r.id = k.user_id WHERE k.id = ?"
-            " AND (k.user_id IS NULL OR (r.id IS NOT NULL AND coalesce(r.active, '') <> 'false'))",
-            (match[2],),
-        )
-        now = clock.now()
-        if not row or not hmac.compare_digest(row[0], _digest(self._key, token)):
-            return None
-        if row[3] is not None or (row[2] is not None and row[2] <= now):
-            return None
-        number, name, company_name, time_zone, of_tenant, policies = row[5:]
-        tenant = Tenant(number, name, company_name, time_zone, of_tenant, frozenset(policies.split()))
-        return Principal(match[2], tenant, frozenset(row[1].split()), row[4], Habits(self._accepted), language)
+        return Principal(id, known.tenant, known.scopes, known.user, Habits(self._accepted), language)
 
     def note(self, by: Principal) -> None:
         """Note a request's use of its token and its habits, and see that they are written."""
         with self._lock:
-            self._used[by.credential] = clock.now()
+            self._used[by.credential] = datetime.now(UTC)
             if by.habits.used:
                 self._habits.update((by.credential, name) for name in by.habits.used)
             wait = self._flush_at - time.monotonic()
@@ -274,17 +303,18 @@ class Authenticator:
             habits, self._habits = self._habits, Counter()
         if not used:
             return
+        times = {id: clock.text(at) for id, at in used.items()}
         try:
             with self._database.transaction(waits=waits):
                 self._database.run_many(
                     "UPDATE token SET last_used = ? WHERE id = ? AND coalesce(last_used, '') < ?",
-                    [(at, id, at) for id, at in used.items()],
+                    [(at, id, at) for id, at in times.items()],
                 )
                 self._database.run_many(
                     "INSERT INTO habit (token, name, uses, last_used) VALUES (?, ?, ?, ?)"
                     " ON CONFLICT (token, name) DO UPDATE SET uses = habit.uses + excluded.uses, last_used ="
                     " CASE WHEN habit.last_used < excluded.last_used THEN excluded.last_used ELSE habit.last_used END",
-                    [(id, name, uses, used[id]) for (id, name), uses in habits.items()],
+                    [(id, name, uses, times[id]) for (id, name), uses in habits.items()],
                 )
         except Unavailable as error:
             with self._lock:

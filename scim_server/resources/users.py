@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -21,7 +22,7 @@ from scim_server.resources.values import Draft, Hashes, New, Patch, Whole
 from scim_server.storage import passwords as kept
 from scim_server.storage.documents import Stored
 from scim_server.storage.keys import scope_of
-from scim_server.storage.parts import Column, Enclosing, Named, Part, entries
+from scim_server.storage.parts import Column, Enclosing, Named, Part, around, entries
 from scim_server.storage.sources import TRUE, Finite, Source, enclosing, granted, named, window
 from scim_server.tenants import Tenant
 from scim_server.tokens import Principal
@@ -122,16 +123,20 @@ class Users(Resources):
         return refusals
 
     def derive(self, read: Mapping[str, Any], by: Principal) -> dict[str, list[bytes]]:
-        groups, services = self._enclosing(read["groups"])
         begins, ends = read["validFrom"], read["validUntil"]
         status = account_status(read["active"], begins, ends, clock.now() if begins or ends else "")
-        account = [
-            b'"companyName":' + orjson.dumps(by.tenant.company_name),
-            b'"accountStatus":"' + status.encode() + b'"',
-        ]
-        if services:
-            account.append(b'"services":' + orjson.dumps(services))
-        derived = {"a": account, "t": [b'"groups":' + orjson.dumps(groups)] if groups else []}
+        account = [_company(by.tenant.company_name), b'"accountStatus":"%b"' % status.encode()]
+        derived: dict[str, list[bytes]] = {"a": account, "t": []}
+        if read["groups"]:
+            groups, services = around(read["groups"])
+            root = self.shared.root("Group")
+            shown = [
+                self._reference(root, id, display, b',"type":"%b"' % kind.encode()) for kind, id, display in groups
+            ]
+            derived["t"] = [b'"groups":[%b]' % b",".join(shown)]
+            if services:
+                root = self.shared.root("Service")
+                account.append(b'"services":[%b]' % b",".join(self._reference(root, *service) for service in services))
         if read["manager"]:
             ((id, display),) = entries(read["manager"])
             manager = [b'"$ref":' + orjson.dumps(self.shared.location(self.resource_type, id))]
@@ -140,24 +145,21 @@ class Users(Resources):
             derived["m"] = manager
         return derived
 
-    def _enclosing(self, text: str | None) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
-        groups, services = [], []
-        types = self.shared.registry.resource_types
-        for kind, id, display in entries(text):
-            owner = types["Service" if kind == "of" else "Group"]
-            element = {"value": id, "$ref": self.shared.location(owner, id)}
-            if display:
-                element["display"] = display
-            if kind == "of":
-                services.append(element)
-            else:
-                groups.append(element | {"type": kind})
-        return groups, services
+    @staticmethod
+    def _reference(root: str, id: str, display: str, further: bytes = b"") -> bytes:
+        """Return the JSON text of an element of a reference attribute; ids need no escaping."""
+        named = b',"display":' + orjson.dumps(display) if display else b""
+        return f'{{"value":"{id}","$ref":"{root}/{id}"'.encode() + named + further + b"}"
 
     def version_of(self, stored: Stored, derived: Mapping[str, list[bytes]]) -> str:
         """Return the counter and a digest of what is derived, so that a 304 never lies."""
         digest = zlib.crc32(b"\0".join(member for members in derived.values() for member in members))
         return f'W/"{stored.version}-{digest:08x}"'
+
+
+@lru_cache(256)
+def _company(name: str) -> bytes:
+    return b'"companyName":' + orjson.dumps(name)
 
 
 def account_status(active: str | None, valid_from: str | None, valid_until: str | None, now: str) -> str:

@@ -1,16 +1,19 @@
 """What is read along with a resource, in the same statement?
 
 Each part is one SQL expression over the row ``r``. Lists come as text: entries separated by U+001E,
-their fields by U+001F; the text gate lets neither into a value.
+their fields by U+001F, and within a field by U+001C and U+001D; the text gate lets none into a value.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from scim_server.protocol.schema import Attribute
 
 _ENTRY, _FIELD = "\x1e", "\x1f"
+_INNER_ENTRY, _INNER_FIELD = "\x1c", "\x1d"
 _CONCATENATED = f"group_concat(entry, '{_ENTRY}')"
 _SEPARATOR = f"|| '{_FIELD}' ||"
+_INNER_SEPARATOR = f"|| '{_INNER_FIELD}' ||"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +58,11 @@ class Holders:
 
 @dataclass(frozen=True, slots=True)
 class Enclosing:
-    """The groups around a resource and what they point to.
+    """The groups that hold a resource through ``members``, themselves or through others, and what they grant.
 
-    Entries are "direct" or "indirect", id, display for a group that holds the resource through the
-    ``members`` attribute, itself or through other groups; "of", id, display for each resource
-    that such a group points to through ``granted``. Each kind is in the order of creation.
+    An entry is 1 for a group that itself holds the resource and 0 for one that does through others, which a group may
+    be both; its key, id and display; key, id and display of each resource that it points to through ``granted``. They
+    come in any order; `around` reads them.
     """
 
     members: Attribute
@@ -68,15 +71,14 @@ class Enclosing:
     def sql(self) -> str:
         members, granted = self.members.number, self.granted.number
         return (
-            f"(WITH RECURSIVE up (key) AS (SELECT m.source FROM reference m WHERE m.target = r.key"
-            f" AND m.attribute = {members} UNION SELECT m.source FROM reference m JOIN up"
-            f" ON m.target = up.key AND m.attribute = {members}) SELECT {_CONCATENATED} FROM ("
-            f"SELECT CASE WHEN EXISTS (SELECT 1 FROM reference d WHERE d.source = g.key AND d.attribute = {members}"
-            f" AND d.target = r.key) THEN 'direct' ELSE 'indirect' END {_SEPARATOR} g.id {_SEPARATOR}"
-            f" coalesce(g.display, '') AS entry, g.key AS k FROM up JOIN resource g ON g.key = up.key UNION ALL "
-            f"SELECT DISTINCT 'of' {_SEPARATOR} s.id {_SEPARATOR} coalesce(s.display, ''), s.key FROM up"
-            f" JOIN reference m ON m.source = up.key AND m.attribute = {granted} JOIN resource s ON s.key = m.target"
-            f" ORDER BY k) AS found)"
+            f"(WITH RECURSIVE up (key, direct) AS (SELECT m.source, 1 FROM reference m WHERE m.target = r.key"
+            f" AND m.attribute = {members} UNION SELECT m.source, 0 FROM reference m JOIN up"
+            f" ON m.target = up.key AND m.attribute = {members})"
+            f" SELECT group_concat(up.direct {_SEPARATOR} g.key {_SEPARATOR} g.id {_SEPARATOR}"
+            f" coalesce(g.display, '') {_SEPARATOR} coalesce((SELECT group_concat(s.key {_INNER_SEPARATOR} s.id"
+            f" {_INNER_SEPARATOR} coalesce(s.display, ''), '{_INNER_ENTRY}') FROM reference m"
+            f" JOIN resource s ON s.key = m.target WHERE m.source = up.key AND m.attribute = {granted}), ''),"
+            f" '{_ENTRY}') FROM up JOIN resource g ON g.key = up.key)"
         )
 
 
@@ -99,3 +101,28 @@ Part = Column | Targets | Holders | Enclosing | Named
 def entries(text: str | None) -> list[list[str]]:
     """Split what a list part returned into entries of fields."""
     return [entry.split(_FIELD) for entry in text.split(_ENTRY)] if text else []
+
+
+class Around(NamedTuple):
+    """The groups around a resource and what they grant, each in the order of creation."""
+
+    groups: list[tuple[str, str, str]]
+    """The type (direct or indirect), id and display of each."""
+    granted: list[tuple[str, str]]
+    """The id and display of each."""
+
+
+def around(text: str | None) -> Around:
+    """Read what `Enclosing` returned."""
+    groups: dict[int, tuple[str, str, str]] = {}
+    granted: dict[int, tuple[str, str]] = {}
+    for is_direct, key, id, display, inner in entries(text):
+        if is_direct == "1":
+            groups[int(key)] = ("direct", id, display)
+        else:
+            groups.setdefault(int(key), ("indirect", id, display))
+        if inner:
+            for entry in inner.split(_INNER_ENTRY):
+                of, *named = entry.split(_INNER_FIELD)
+                granted[int(of)] = (named[0], named[1])
+    return Around([groups[key] for key in sorted(groups)], [granted[key] for key in sorted(granted)])

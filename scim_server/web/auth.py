@@ -1,9 +1,9 @@
 """Who is asking? Every route needs a bearer token unless it is marked public. (RFC 7644 section 2)"""
 
-from collections.abc import Callable, Sequence
-from typing import TypeVar, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
-from flask import Flask, Response, current_app, g, request
+from flask import request
 
 from scim_server.protocol.errors import ScimError
 from scim_server.protocol.wording import say
@@ -21,28 +21,9 @@ def public(view: _View) -> _View:
     return view
 
 
-def install(app: Flask, authenticator: Authenticator, public_discovery: bool) -> None:
-    """Refuse every request without a valid token before anything else looks at it."""
-
-    @app.before_request
-    def authenticate() -> None:
-        g.principal = None
-        header = request.headers.get("Authorization")
-        view = current_app.view_functions.get(request.endpoint or "")
-        if header is None and public_discovery and getattr(view, "is_public", False):
-            return
-        g.principal = _read_principal(authenticator, header)
-        if OTHER_CASE in request.environ:
-            g.principal.habits.accepts("endpoint-case")
-
-    @app.after_request
-    def note(response: Response) -> Response:
-        if g.principal:
-            authenticator.note(g.principal)
-        return response
-
-
-def _read_principal(authenticator: Authenticator, header: str | None) -> Principal:
+def authenticated(authenticator: Authenticator, environ: Mapping[str, Any]) -> Principal:
+    """Return who makes a request. Raises 401."""
+    header: str | None = environ.get("HTTP_AUTHORIZATION")
     if header is None:
         raise ScimError(401, say("The request needs a bearer token."), None, {"WWW-Authenticate": _CHALLENGE})
     scheme, _, token = header.partition(" ")
@@ -51,12 +32,15 @@ def _read_principal(authenticator: Authenticator, header: str | None) -> Princip
         challenge = f'{_CHALLENGE}, error="invalid_token"'
         detail = say("The bearer token is malformed, unknown, expired or revoked.")
         raise ScimError(401, detail, None, {"WWW-Authenticate": challenge})
+    if OTHER_CASE in environ:
+        principal.habits.accepts("endpoint-case")
     return principal
 
 
 def known_principal() -> Principal | None:
     """Return the caller, None on a public route without a token."""
-    return cast("Principal | None", g.principal)
+    principal: Principal | None = request.principal  # type: ignore[attr-defined]
+    return principal
 
 
 def require(scope: str) -> Principal:
