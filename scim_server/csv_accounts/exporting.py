@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 from array import array
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from zoneinfo import ZoneInfo
@@ -23,7 +22,7 @@ from scim_server.resources.groups import MEMBERS
 from scim_server.storage import documents, pages
 from scim_server.storage.pages import Order, Position
 from scim_server.storage.parts import Holders, entries
-from scim_server.storage.sources import ALL, Condition
+from scim_server.storage.sources import ALL
 from scim_server.tokens import Principal
 
 
@@ -42,7 +41,7 @@ class Export:
             self.total = pages.total(database, [self.branch])
         else:
             every = pages.page([self.branch], Order(), None, 0, ALL)
-            self.found = array("q", (key for key, _ in database.each(every.sql, every.parameters)))
+            self.found = array("q", pages.keys(database, every))
             self.total = len(self.found)
 
     def pieces(self, language: str, encoding: str) -> Iterator[tuple[int, bytes]]:
@@ -66,22 +65,20 @@ class Export:
     def _pages(self) -> Iterator[list[documents.Stored]]:
         if self.found is not None:
             for start in range(0, len(self.found), MAX_RESULTS):
-                keys = json.dumps(self.found[start : start + MAX_RESULTS].tolist())
-                page = Condition("SELECT CAST(j.value AS INTEGER), NULL FROM json_each(?) j", (keys,))
-                yield [stored for _, stored in self._read(page)]
+                yield self._read(pages.having(self.found[start : start + MAX_RESULTS].tolist()))
             return
         position, size = None, MAX_RESULTS
         while size == MAX_RESULTS:
             found = self._read(pages.page([self.branch], Order(), position, 0, MAX_RESULTS))
             size = len(found)
             if found:
-                yield [stored for _, stored in found]
-                position = Position(None, found[-1][0])
+                yield found
+                position = Position(None, found[-1].key)
 
-    def _read(self, page: Condition) -> list[tuple[int, documents.Stored]]:
+    def _read(self, page: pages.Selection) -> list[documents.Stored]:
         database, scope, parts = self.users.shared.database, self.branch.scope, account_parts(self.users)
-        rows = documents.on_page(database, page, scope, parts)
-        return sorted(((key, stored) for key, _, stored in rows), key=lambda row: row[0])
+        rows, _ = documents.on_page(database, page, scope, parts)
+        return sorted((row.stored for row in rows), key=lambda stored: stored.key)
 
 
 def account_parts(users: Resources) -> tuple[Holders]:

@@ -52,6 +52,8 @@ class Resources:
     """Attributes that point to other resources and are kept as rows."""
     kept_elsewhere: tuple[str, ...] = ()
     """Attributes that are never in the stored document, so that they need not be kept out of answers."""
+    is_read_whole = True
+    """One statement reads all of a resource, whatever its size."""
     slots: tuple[template.Slot, ...] = (template.Slot("t", ()),)
 
     def __init__(self, shared: Shared, name: str) -> None:

@@ -26,6 +26,7 @@ class Groups(Resources):
 
     body_limit = GROUP_BYTES
     reference_paths = (MEMBERS, SERVICES)
+    is_read_whole = False
     slots = (Slot("a", (EXTENSION,)), Slot("t", ()))
 
     def read_along(self) -> dict[str, Part]:

@@ -1,6 +1,7 @@
 """How is a query over one or several resource types answered? (RFC 7644 sections 3.4.2 and 3.4.3, RFC 9865)"""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 from scim_server.protocol import filter
 from scim_server.protocol.query import Query, sort_attribute
@@ -27,9 +28,11 @@ def answer(kinds: Sequence[Resources], by: Principal, query: Query) -> Body:
         order = Order(query.sort_by is not None, query.descending, backwards)
         return _read(kinds, by, query, found, order, position, offset, limit)
 
-    with shared.database.snapshot():
-        mark = query.mark(by.tenant.number, [kind.name for kind in kinds])
-        return paging.answer(query, lambda: pages.total(shared.database, found), fetch, shared.secret, mark)
+    where = (by.tenant.number, [kind.name for kind in kinds])
+    # What one statement reads is of one state already.
+    is_whole = len(kinds) == 1 and kinds[0].is_read_whole
+    with nullcontext() if is_whole else shared.database.snapshot():
+        return paging.answer(query, lambda: pages.total(shared.database, found), fetch, shared.secret, where)
 
 
 def branches(kinds: Sequence[Resources], by: Principal, query: Query) -> list[Branch]:
@@ -60,15 +63,17 @@ def _read(
     offset: int,
     limit: int,
 ) -> paging.Page:
-    """Return position and text of the resources of a page, in the direction of the walk."""
+    """Return the resources of a page, in the direction of the walk."""
     if not limit:
-        return []
+        return paging.Page([])
     page = pages.page(among, order, position, offset, limit)
     rows: list[tuple[int, str | None]] = []
     texts: dict[int, Text] = {}
+    total = None
     for kind in kinds:
         parts = kind.parts_for(query.projection)
-        for key, sort_key, stored in documents.on_page(kind.shared.database, page, kind.scope(by), parts):
+        found, total = documents.on_page(kind.shared.database, page, kind.scope(by), parts, counted=len(kinds) == 1)
+        for key, sort_key, stored in found:
             rows.append((key, sort_key))
             texts[key] = kind.represent(stored, by, query.projection).text
-    return [(Position(sort_key, key), texts[key]) for key, sort_key in pages.in_order(rows, order)]
+    return paging.Page([(Position(sort_key, key), texts[key]) for key, sort_key in pages.in_order(rows, order)], total)

@@ -38,10 +38,10 @@ def answer(of_type: Resources, attribute: Attribute, by: Principal, id: str, que
             found = members.walk(
                 database, key, number, condition, after, backwards=backwards, limit=limit, offset=offset
             )
-            return [(Position(None, target), Text(write(target, id, display))) for target, id, display in found]
+            return paging.Page([(Position(None, key), Text(write(key, id, display))) for key, id, display in found])
 
         def count() -> int:
             return members.count(database, key, number, condition)
 
-        mark = query.mark(by.tenant.number, of_type.name, attribute.path, id)
-        return paging.answer(query, count, fetch, of_type.shared.secret, mark)
+        where = (by.tenant.number, of_type.name, attribute.path, id)
+        return paging.answer(query, count, fetch, of_type.shared.secret, where)

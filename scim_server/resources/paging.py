@@ -2,19 +2,27 @@
 
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 from scim_server.protocol.cursor import Cursor, seal, unseal
 from scim_server.protocol.query import Query, list_head
 from scim_server.resources.body import Body, Text, gathered
 from scim_server.storage.pages import Position
 
-Page = list[tuple[Position, Text]]
+
+class Page(NamedTuple):
+    """Resources in the direction of the walk, and how many there are in all, if that was found on the way."""
+
+    rows: list[tuple[Position, Text]]
+    total: int | None = None
+
+
 Fetch = Callable[[Position | None, bool, int, int], Page]
 """Reads what follows a position, or precedes it when the walk goes backwards, from an offset, so many at most."""
 
 
-def answer(query: Query, count: Callable[[], int], fetch: Fetch, secret: bytes, mark: str) -> Body:
-    """Return the ListResponse for one page; cursors are sealed for ``mark``, which says what is queried.
+def answer(query: Query, count: Callable[[], int], fetch: Fetch, secret: bytes, where: tuple[object, ...]) -> Body:
+    """Return the ListResponse for one page; cursors are sealed for ``where`` the query is asked.
 
     Nothing is counted where a page that is not full tells the total.
 
@@ -23,30 +31,32 @@ def answer(query: Query, count: Callable[[], int], fetch: Fetch, secret: bytes, 
     backwards = False
     if query.cursor is None:
         before = query.start_index - 1
-        page = fetch(None, backwards, before, query.count)
-        is_last = len(page) < query.count and (page or not before)
-        return _rendered(before + len(page) if is_last else count(), page, startIndex=query.start_index)
-    now = int(time.time())
+        rows, total = fetch(None, backwards, before, query.count)
+        if len(rows) < query.count and (rows or not before):
+            total = before + len(rows)
+        return _rendered(count() if total is None else total, rows, startIndex=query.start_index)
+    now, mark = int(time.time()), query.mark(*where)
     cursor = unseal(query.cursor, secret, mark, query.count, now) if query.cursor else None
     position = Position(cursor.sort_key, cursor.key) if cursor else None
     backwards = bool(cursor and cursor.backwards)
     # One more than the page has tells whether another page follows.
-    page = fetch(position, backwards, 0, query.count + 1 if query.count else 0)
-    more, page = len(page) > query.count, page[: query.count]
+    rows, total = fetch(position, backwards, 0, query.count + 1 if query.count else 0)
+    more, rows = len(rows) > query.count, rows[: query.count]
     if backwards:
-        page.reverse()
+        rows.reverse()
     links = {}
-    if page and (backwards or more):
-        links["nextCursor"] = page[-1][0], False
-    if page and (more if backwards else cursor is not None):
-        links["previousCursor"] = page[0][0], True
+    if rows and (backwards or more):
+        links["nextCursor"] = rows[-1][0], False
+    if rows and (more if backwards else cursor is not None):
+        links["previousCursor"] = rows[0][0], True
     sealed = {
         name: seal(Cursor(at.sort_key, at.key, back, query.count, now), secret, mark)
         for name, (at, back) in links.items()
     }
-    is_only = not (links or cursor) and query.count
-    return _rendered(len(page) if is_only else count(), page, **sealed)
+    if query.count and not (links or cursor):
+        total = len(rows)
+    return _rendered(count() if total is None else total, rows, **sealed)
 
 
-def _rendered(total: int, page: Page, **paging: int | str) -> Body:
-    return gathered([text for _, text in page], list_head(total, len(page), **paging), b"]}")
+def _rendered(total: int, rows: list[tuple[Position, Text]], **paging: int | str) -> Body:
+    return gathered([text for _, text in rows], list_head(total, len(rows), **paging), b"]}")

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from scim_server.storage import grams
 from scim_server.storage.database import Database
 from scim_server.storage.keys import key_of, scope_in, scope_range
-from scim_server.storage.pages import INDEXED_LENGTH
+from scim_server.storage.pages import INDEXED_LENGTH, Selection
 from scim_server.storage.parts import Part
 from scim_server.storage.rows import Rows, ValueRow, digest_of
 from scim_server.storage.sources import Condition
@@ -68,26 +68,39 @@ class Taken(Exception):
 
 def get(database: Database, scope: int, id: str, parts: tuple[Part, ...] = ()) -> Stored | None:
     """Return the resource with this id in the scope, or None. One statement."""
-    found = database.row(_select(parts) + " WHERE r.id = ? AND r.scope = ?", (id, scope))
+    found = database.row(f"SELECT {_columns(parts)} {_FROM} WHERE r.id = ? AND r.scope = ?", (id, scope))
     return _stored(found) if found else None
 
 
-def on_page(
-    database: Database, page: Condition, scope: int, parts: tuple[Part, ...]
-) -> list[tuple[int, str | None, Stored]]:
-    """Return key, sort key and resource of a page that `pages.page` selects, as far as they are in the scope.
+class OnPage(NamedTuple):
+    """A resource of a page, with what it is sorted by."""
 
-    The rows come in any order.
+    key: int
+    sort_key: str | None
+    stored: Stored
+
+
+def on_page(
+    database: Database, page: Selection, scope: int, parts: tuple[Part, ...], *, counted: bool = False
+) -> tuple[list[OnPage], int | None]:
+    """Return the resources of a page, as far as they are in the scope, and how many there are in all.
+
+    The resources come in any order. They are not counted unless that is asked for and the page is full or begins at a
+    position. One statement.
     """
     low, high = scope_range(scope)
-    sql = f"WITH page (key, s) AS ({page.sql}) {_select(parts, 'page.s')} JOIN page ON page.key = r.key"
-    rows = database.rows(f"{sql} WHERE r.key >= ? AND r.key < ?", (*page.parameters, low, high))
-    return [(row[1], row[0], _stored(row[1:])) for row in rows]
+    total = page.total if counted else Condition("NULL")
+    sql = (
+        f"WITH {page.tables.sql} SELECT {total.sql}, page.s, {_columns(parts)} {_FROM} JOIN page ON page.key = r.key"
+        " WHERE r.key >= ? AND r.key < ?"
+    )
+    rows = database.rows(sql, (*page.tables.parameters, *total.parameters, low, high))
+    return [OnPage(row[2], row[1], _stored(row[2:])) for row in rows], rows[0][0] if rows else None
 
 
 def with_ids(database: Database, scope: int, ids: Iterable[str], parts: tuple[Part, ...] = ()) -> list[Stored]:
     """Return the resources with these ids in the scope, in any order. One statement."""
-    sql = f"{_select(parts)} WHERE r.id IN (SELECT j.value FROM json_each(?) j) AND r.scope = ?"
+    sql = f"SELECT {_columns(parts)} {_FROM} WHERE r.id IN (SELECT j.value FROM json_each(?) j) AND r.scope = ?"
     return [_stored(row) for row in database.rows(sql, (json.dumps(list(ids)), scope))]
 
 
@@ -103,7 +116,7 @@ def having(
         f" AND substr(f.{column}, 1, {INDEXED_LENGTH}) = substr(j.value, 1, {INDEXED_LENGTH})"
         f" AND f.{column} = j.value"
     )
-    sql = f"{_select(parts, f'r.{column}')} WHERE r.key IN ({found}) ORDER BY r.key"
+    sql = f"SELECT r.{column}, {_columns(parts)} {_FROM} WHERE r.key IN ({found}) ORDER BY r.key"
     rows = database.rows(sql, (json.dumps(list(keys)), scope))
     return [(row[0], _stored(row[1:])) for row in rows]
 
@@ -212,11 +225,12 @@ def touch(database: Database, keys: Iterable[int], now: str) -> dict[int, str]:
     return {key: id for key in keys for (id,) in database.rows(sql, (now, now, key))}
 
 
+_FROM = "FROM resource r JOIN body b ON b.key = r.key"
+
+
 @cache
-def _select(parts: tuple[Part, ...], *before: str) -> str:
-    own = ("r.key", "r.id", "r.version", "r.created", "r.modified", "b.template")
-    read = ", ".join([*before, *own, *(part.sql() for part in parts)])
-    return f"SELECT {read} FROM resource r JOIN body b ON b.key = r.key"
+def _columns(parts: tuple[Part, ...]) -> str:
+    return ", ".join(["r.key, r.id, r.version, r.created, r.modified, b.template", *(part.sql() for part in parts)])
 
 
 def _stored(row: tuple[Any, ...]) -> Stored:

@@ -5,6 +5,8 @@ the order of creation. A page is read in two phases, rows with a sort key and ro
 each is a range of an index.
 """
 
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from scim_server.storage.database import Database
@@ -48,12 +50,28 @@ class Order:
         return self.descending == self.backwards
 
 
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What selects a page: the tables of a WITH clause, of which ``page`` has keys and sort keys, (key, s).
+
+    ``total`` is an expression for how many resources there are in all; NULL where the page that is not full tells.
+    """
+
+    tables: Condition
+    total: Condition
+
+
 def total(database: Database, branches: list[Branch]) -> int:
     """Return how many resources the branches have; without a condition, from the scope's counter."""
+    counted = _total(branches)
+    found = database.row(f"SELECT {counted.sql}", counted.parameters)
+    return int(found[0]) if found else 0
+
+
+def _total(branches: list[Branch]) -> Condition:
     counts = [_count(branch) for branch in branches]
     sql = " + ".join(f"({count.sql})" for count in counts)
-    found = database.row(f"SELECT {sql}", tuple(p for count in counts for p in count.parameters))
-    return int(found[0]) if found else 0
+    return Condition(sql, tuple(p for count in counts for p in count.parameters))
 
 
 def _count(branch: Branch) -> Condition:
@@ -62,26 +80,57 @@ def _count(branch: Branch) -> Condition:
     return _where(branch, scope_range(branch.scope)).within("SELECT count(*) FROM resource r ")
 
 
-def page(branches: list[Branch], order: Order, position: Position | None, offset: int, limit: int) -> Condition:
-    """Return a query for the keys and sort keys, (key, s), of a page's resources."""
-    if not order.is_sorted:
-        return _unsorted(branches, order, position, offset, limit)
+def page(branches: list[Branch], order: Order, position: Position | None, offset: int, limit: int) -> Selection:
+    """Return what selects a page after a position, or before it when the walk goes backwards."""
+    if order.is_sorted:
+        tables, every = _table("page", _sorted(branches, order, position, offset, limit)), _total(branches)
+    else:
+        rows = _rows(branches, order, position)
+        # Ordering by an expression keeps the planner from walking the primary key past every row.
+        is_led = any(branch.is_led for branch in branches)
+        direction = "DESC" if order.backwards else "ASC"
+        ordered = f" ORDER BY {'+' if is_led else ''}key {direction} LIMIT ? OFFSET ?"
+        if is_led and position is None:
+            # What an index leads to is looked for once, both for the page and to be counted.
+            found = _table("found", rows.within("SELECT key, s FROM (", ") AS rows"))
+            tables = found.within("", f", {_HEAD.format('page')} SELECT key, s FROM found{ordered})")
+            every = Condition("(SELECT count(*) FROM found)")
+        else:
+            tables = _table("page", rows.within("SELECT key, s FROM (", f") AS found{ordered}"))
+            every = _total(branches)
+        tables = Condition(tables.sql, (*tables.parameters, limit, offset))
+    if position is not None:
+        return Selection(tables, every)
+    full = every.within("CASE WHEN (SELECT count(*) FROM page) < ? THEN NULL ELSE ", " END")
+    return Selection(tables, Condition(full.sql, (limit, *full.parameters)))
+
+
+def having(keys: list[int]) -> Selection:
+    """Return what selects the resources with some keys."""
+    rows = Condition("SELECT CAST(j.value AS INTEGER), NULL FROM json_each(?) j", (json.dumps(keys),))
+    return Selection(_table("page", rows), Condition(str(len(keys))))
+
+
+def keys(database: Database, selection: Selection) -> Iterator[int]:
+    """Yield the keys of what is selected."""
+    tables = selection.tables
+    return (key for (key,) in database.each(f"WITH {tables.sql} SELECT key FROM page", tables.parameters))
+
+
+_HEAD = "{} (key, s) AS MATERIALIZED ("
+
+
+def _table(name: str, rows: Condition) -> Condition:
+    return rows.within(_HEAD.format(name), ")")
+
+
+def _sorted(branches: list[Branch], order: Order, position: Position | None, offset: int, limit: int) -> Condition:
     phases = [_with_key(branches, order, position), _without_key(branches, order, position)]
     wanted = [phase for phase in (phases if order.rises else reversed(phases)) if phase]
     most = limit + offset
     sql = " UNION ALL ".join(f"SELECT key, s FROM ({phase.sql} LIMIT {most}) AS phase" for phase in wanted)
     parameters = tuple(p for phase in wanted for p in phase.parameters)
     return Condition(f"{sql} LIMIT ? OFFSET ?", (*parameters, limit, offset))
-
-
-def _unsorted(branches: list[Branch], order: Order, position: Position | None, offset: int, limit: int) -> Condition:
-    rows = _rows(branches, order, position)
-    sql = f"SELECT key, s FROM ({rows.sql}) AS found ORDER BY"
-    # Ordering by an expression keeps the planner from walking the primary key past every row.
-    is_led = any(branch.is_led for branch in branches)
-    direction = "DESC" if order.backwards else "ASC"
-    sql += f" {'+' if is_led else ''}key {direction} LIMIT ? OFFSET ?"
-    return Condition(sql, (*rows.parameters, limit, offset))
 
 
 def _past(order: Order, position: Position) -> tuple[str, Parameters]:
