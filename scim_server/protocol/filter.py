@@ -3,20 +3,26 @@
 The grammar and the tree come from scim2-filter-parser; only this module may import it. Its lexer is
 not used: it cannot tell ``true`` from ``"true"``, knows neither escapes nor numbers. Its grammar
 gives "and" and "or" one precedence. Here `lexer.Tokens` feeds that grammar, rebuilt with the RFC's
-precedence, and the tree becomes at once a tree of our own whose attributes are resolved.
+precedence, and the tree becomes at once a tree of our own whose attributes are resolved. It is made
+once for all filters that differ in their strings only.
 """
 
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from scim2_filter_parser import ast
 from scim2_filter_parser.parser import SCIMParser
 from sly.yacc import Parser, ParserMeta
 
-from scim_server.protocol.errors import invalid_filter
+from scim_server.protocol.errors import ScimError, invalid_filter
 from scim_server.protocol.filter_text import meant
 from scim_server.protocol.habits import Habits
-from scim_server.protocol.lexer import Literal, Token, Tokens, unexpected
+from scim_server.protocol.lexer import STRING, Literal, Slot, Token, Tokens, read_string, unexpected
+from scim_server.protocol.limits import FILTER_LENGTH
 from scim_server.protocol.match import matches
 from scim_server.protocol.schema import Attribute, ResourceType
 from scim_server.protocol.tree import And, Compare, Constant, Element, Node, Not, Or, Present
@@ -47,7 +53,6 @@ def _rebuilt() -> Any:
 _Grammar = _rebuilt()
 
 
-@lru_cache(maxsize=1024)
 def parse(text: str, resource_type: ResourceType, among: tuple[ResourceType, ...] = ()) -> Node:
     """Return the resolved tree of a filter.
 
@@ -55,7 +60,35 @@ def parse(text: str, resource_type: ResourceType, among: tuple[ResourceType, ...
     Raises invalidFilter, with the position, for anything that is not a filter, for an attribute that
     the resource type does not have, and for an operator or operand that does not fit the attribute.
     """
-    return _Resolver(resource_type, among).node(_tree(text))
+    if len(among) <= 1 and len(text) <= FILTER_LENGTH:
+        # Whatever is refused here is refused below, with its position in the text.
+        with suppress(ScimError, json.JSONDecodeError):
+            strings = [read_string(lexeme) for lexeme in STRING.findall(text)]
+            shape = _shape(STRING.sub('""', text), resource_type)
+            return _filled(shape, strings) if strings else shape
+    return _Resolver(resource_type, among).node(_tree(Tokens(text)))
+
+
+@lru_cache(maxsize=1024)
+def _shape(text: str, resource_type: ResourceType) -> Node:
+    """Return the resolved tree of all filters that differ in their strings only. Raises invalidFilter."""
+    return _Resolver(resource_type, ()).node(_tree(Tokens(text, is_shape=True)))
+
+
+def _filled(node: Node, strings: Sequence[str]) -> Node:
+    """Return the tree of a filter with these strings. Raises invalidFilter."""
+    match node:
+        case _Open(resolver, attribute, operator, slot):
+            return resolver.compared(attribute, operator, strings[slot.number])
+        case And(children):
+            return And(tuple(_filled(child, strings) for child in children))
+        case Or(children):
+            return Or(tuple(_filled(child, strings) for child in children))
+        case Not(child):
+            return Not(_filled(child, strings))
+        case Element(parent, condition):
+            return Element(parent, _filled(condition, strings))
+    return node
 
 
 @lru_cache(maxsize=1024)
@@ -64,7 +97,7 @@ def parse_within(text: str, resource_type: ResourceType, parent: Attribute) -> N
 
     Raises invalidFilter.
     """
-    return _Resolver(resource_type, (), parent).node(_tree(text))
+    return _Resolver(resource_type, (), parent).node(_tree(Tokens(text)))
 
 
 def read(
@@ -86,9 +119,9 @@ def read(
     return habits.read(strictly, text, lambda sent, found: meant(sent, among or [resource_type], found, parent))
 
 
-def _tree(text: str) -> Any:
+def _tree(tokens: Tokens) -> Any:
     # A parser instance remembers nodes and is not safe between threads: each parse has its own.
-    tree = _Grammar().parse(iter(Tokens(text)))
+    tree = _Grammar().parse(iter(tokens))
     if tree is None:
         raise invalid_filter(say("The filter is empty."))
     return tree
@@ -174,6 +207,12 @@ class _Resolver:
             return Not(Present(attribute)) if operator == "eq" else Present(attribute)
         attribute = _simple(attribute)
         _check_operator(attribute, operator)
+        if isinstance(value, Slot):
+            return cast("Node", _Open(self, attribute, operator, value))
+        return self.compared(attribute, operator, value)
+
+    def compared(self, attribute: Attribute, operator: str, value: Any) -> Node:
+        """Return the comparison of an attribute with a value, which its operator fits. Raises invalidFilter."""
         operand, key = _operand(attribute, value)
         if attribute.name == "primary" and attribute.type == "boolean":
             return self._primary(attribute, operator, key)
@@ -188,6 +227,16 @@ class _Resolver:
             return wanted
         some = Element(parent, wanted)
         return Or((some, Not(Present(parent)))) if operator == "ne" else some
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """A comparison in a shape; what it comes to depends on the string."""
+
+    resolver: _Resolver
+    attribute: Attribute
+    operator: str
+    slot: Slot
 
 
 def _name(path: Any) -> str:

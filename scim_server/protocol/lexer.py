@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from scim_server.protocol.errors import ScimError, invalid_filter
@@ -32,10 +33,11 @@ class Literal:
     value: Any
 
 
+STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\.)*"')
 _LEXEME = re.compile(
-    r"""[ \t\r\n]*(?:
+    rf"""[ \t\r\n]*(?:
     (?P<bracket>[()\[\]])
-  | (?P<string>"(?:[^"\\\x00-\x1f]|\\.)*")
+  | (?P<string>{STRING.pattern})
   | (?P<number>-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?(?![\w.:$-]))
   | (?P<sub>\.[A-Za-z$][\w$-]*)
   | (?P<word>[A-Za-z$][\w.:$-]*)
@@ -49,11 +51,19 @@ _WHERE = say("The filter")
 _WORDS = {"true": True, "false": False, "null": None}
 
 
-class Tokens:
-    """Turns filter text into the grammar's tokens, knowing what may come next."""
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """The place of a string, by its number, in the shape of filters that differ in their strings only."""
 
-    def __init__(self, text: str) -> None:
+    number: int
+
+
+class Tokens:
+    """Turns filter text into the grammar's tokens, knowing what may come next; of a shape, strings are slots."""
+
+    def __init__(self, text: str, *, is_shape: bool = False) -> None:
         self.text = text
+        self.slots = count() if is_shape else None
         self.expected = "name"
         self.depth = 0
         self.terms = 0
@@ -99,9 +109,11 @@ class Tokens:
             return lexeme.upper(), Literal(_WORDS[lexeme])
         if kind == "number":
             return "NUMBER", Literal(_number(lexeme))
+        if kind == "string" and self.slots:
+            return "COMP_VALUE", Literal(Slot(next(self.slots)))
         if kind == "string":
             try:
-                return "COMP_VALUE", Literal(_check_text(json.loads(lexeme)))
+                return "COMP_VALUE", Literal(read_string(lexeme))
             except json.JSONDecodeError:
                 raise invalid_filter(
                     say("The string at position {position} of the filter is not a JSON string.", position=at + 1)
@@ -150,6 +162,11 @@ class Tokens:
         tokens = [("SCHEMA_URI", uri)] if uri else []
         tokens.append(("ATTRNAME", name))
         return [*tokens, ("SUBATTR", sub[1:])] if sub else tokens
+
+
+def read_string(lexeme: str) -> str:
+    """Return the string that a lexeme is. Raises json.JSONDecodeError, invalidFilter."""
+    return _check_text(json.loads(lexeme))
 
 
 def _check_text(text: str) -> str:

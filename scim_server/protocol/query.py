@@ -178,7 +178,7 @@ def list_head(total: int, count: int, **paging: int | str) -> bytes:
     ``paging`` is startIndex, or nextCursor and previousCursor.
     """
     members = "".join(
-        f'"{name}":{value},' if isinstance(value, int) else f'"{name}":"{value}",' for name, value in paging.items()
+        f'"{name}":{value if isinstance(value, int) else json.dumps(value)},' for name, value in paging.items()
     )
     head = f'{{"schemas":["{LIST_RESPONSE}"],"totalResults":{total},{members}"itemsPerPage":{count},"Resources":['
     return head.encode()
