@@ -36,5 +36,5 @@ def sign_in(users: Users, tenant: Tenant, user_name: str, password: str) -> Sign
     is_right = passwords.is_right(password, account.hash if account else None)
     if account is None or not is_right:
         return SignIn(None, WRONG)
-    status = account_status(account.active, account.valid_from, account.valid_until, clock.now())
+    status = account_status(account.active, account.valid_from, account.valid_until, clock.second())
     return SignIn(account.id, None if status == "active" else status)

@@ -124,7 +124,7 @@ class Users(Resources):
 
     def derive(self, read: Mapping[str, Any], by: Principal) -> dict[str, list[bytes]]:
         begins, ends = read["validFrom"], read["validUntil"]
-        status = account_status(read["active"], begins, ends, clock.now() if begins or ends else "")
+        status = account_status(read["active"], begins, ends, clock.second())
         account = [_company(by.tenant.company_name), b'"accountStatus":"%b"' % status.encode()]
         derived: dict[str, list[bytes]] = {"a": account, "t": []}
         if read["groups"]:
@@ -153,7 +153,7 @@ class Users(Resources):
 
     def version_of(self, stored: Stored, derived: Mapping[str, list[bytes]]) -> str:
         """Return the counter and a digest of what is derived, so that a 304 never lies."""
-        digest = zlib.crc32(b"\0".join(member for members in derived.values() for member in members))
+        digest = zlib.crc32(b"\0".join([member for members in derived.values() for member in members]))
         return f'W/"{stored.version}-{digest:08x}"'
 
 
@@ -165,13 +165,12 @@ def _company(name: str) -> bytes:
 def account_status(active: str | None, valid_from: str | None, valid_until: str | None, now: str) -> str:
     """Return disabled, pending, expired or active: the first that applies.
 
-    Instants are comparison keys; both bounds are inclusive, in whole seconds.
+    Instants are comparison keys; both bounds are inclusive, in whole seconds, as now is.
     """
-    second = now[:19]
     if active == "false":
         return "disabled"
-    if valid_from and second < valid_from[:19]:
+    if valid_from and now < valid_from[:19]:
         return "pending"
-    if valid_until and second > valid_until[:19]:
+    if valid_until and now > valid_until[:19]:
         return "expired"
     return "active"
