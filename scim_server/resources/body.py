@@ -3,9 +3,8 @@
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from tempfile import SpooledTemporaryFile
-from typing import IO
+from typing import IO, NamedTuple
 
 from scim_server.protocol.errors import ScimError
 from scim_server.protocol.wording import say
@@ -17,8 +16,7 @@ _IN_MEMORY = 1024 * 1024
 """Bytes that a large body may have before it goes to a temporary file."""
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(NamedTuple):
     """JSON text; its ``rest``, if any, is still in the database and must be read in the same transaction."""
 
     head: bytes

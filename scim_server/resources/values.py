@@ -1,7 +1,7 @@
 """What goes into the resources of a type, and what comes out of them?"""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from scim_server.protocol.operations import Operation
 from scim_server.resources.body import Body, Text
@@ -12,8 +12,7 @@ Hashes = dict[str, str]
 """The hashes made of passwords for one resource."""
 
 
-@dataclass(frozen=True, slots=True)
-class Representation:
+class Representation(NamedTuple):
     """A resource as a client sees it: JSON text, entity tag, URI."""
 
     text: Text
@@ -21,8 +20,7 @@ class Representation:
     location: str
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What is sent of a resource; None as the body means that only its version is."""
 
     body: Body | None

@@ -35,8 +35,7 @@ _UPDATE = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(NamedTuple):
     """A resource as it is kept; ``parts`` holds what was read along, in the order asked for."""
 
     key: int

@@ -8,6 +8,7 @@ each is a range of an index.
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from scim_server.storage.database import Database
 from scim_server.storage.keys import scope_range
@@ -28,8 +29,7 @@ class Branch:
     """An index leads to what the condition fits, better than a walk in the order of creation."""
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(NamedTuple):
     """Where a page begins: after this resource, or before it when the walk goes backwards."""
 
     sort_key: str | None

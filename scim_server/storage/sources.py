@@ -6,6 +6,7 @@ by itself (`storage/search.py`); what is derived gets one here, from the same ro
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from scim_server.protocol.schema import Attribute
 from scim_server.storage.keys import LAST_TYPE
@@ -13,8 +14,7 @@ from scim_server.storage.keys import LAST_TYPE
 Parameters = tuple[str | int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Condition:
+class Condition(NamedTuple):
     """SQL text over ``r`` and the parameters of its question marks."""
 
     sql: str
