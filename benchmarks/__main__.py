@@ -1,4 +1,7 @@
-"""Run every part and write docs/benchmarks.md."""
+"""Run every part, or those that are named, and write docs/benchmarks.md after each.
+
+The parts that are not named keep the rows that they had, with the commit that these are of.
+"""
 
 import os
 import sys
@@ -10,29 +13,33 @@ from benchmarks.harness import Row, show
 from benchmarks.options import Options, read_options
 from benchmarks.peers import comparison
 
-PARTS: dict[str, Callable[[Options], list[Row]]] = {
-    "Requests": requests.run,
-    "Instructions": instructions.run,
-    "Groups of 100,000 members": members.run,
-    "Bulk": bulk.run,
-    "Writing processes": writers.run,
-    "Memory": memory.run,
-    "Peers": comparison.run,
-    "Refused requests": refusals.run,
+PARTS: dict[str, tuple[str, Callable[[Options], list[Row]]]] = {
+    "requests": ("Requests", requests.run),
+    "instructions": ("Instructions", instructions.run),
+    "members": ("Groups of 100,000 members", members.run),
+    "bulk": ("Bulk", bulk.run),
+    "writers": ("Writing processes", writers.run),
+    "memory": ("Memory", memory.run),
+    "peers": ("Peers", comparison.run),
+    "refusals": ("Refused requests", refusals.run),
 }
 
 
 def main() -> None:
-    options = read_options()
-    before = os.getloadavg()[0]
-    found: dict[str, list[Row]] = {}
-    for title, run in PARTS.items():
-        since = time.perf_counter()
+    options = read_options(parts=PARTS)
+    kept = report.read() if options.parts else {}
+    for name, (title, run) in PARTS.items():
+        if options.parts and name not in options.parts:
+            continue
+        since, load = time.perf_counter(), os.getloadavg()[0]
         print(f"\n{title}", file=sys.stderr, flush=True)
-        found[title] = run(options)
-        show(found[title])
+        rows = run(options)
+        show(rows)
         print(f"{title} took {time.perf_counter() - since:.0f} s", file=sys.stderr, flush=True)
-    report.write(options, found, profiles.run(options), f"{before:.1f}, {os.getloadavg()[0]:.1f}")
+        kept[title] = report.Part(rows, report.circumstances(options, load))
+        # Whatever ends the run, what was measured stays.
+        report.write({title: kept[title] for title, _ in PARTS.values() if title in kept}, {})
+    report.write({title: kept[title] for title, _ in PARTS.values() if title in kept}, profiles.run(options))
 
 
 if __name__ == "__main__":

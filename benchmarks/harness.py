@@ -4,8 +4,8 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from benchmarks.clients import Sent
 
@@ -86,9 +86,6 @@ class Row:
         if self.most is not None:
             return f"≤ {self.most:g}"
         return "" if self.least is None else f"≥ {self.least:g}"
-
-    def plain(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def compared(times: Mapping[str, Times], against: Mapping[str, Than | Sequence[Than]]) -> list[Row]:

@@ -1,5 +1,6 @@
 """How does a run read? As a page of the documentation, with a plot."""
 
+import json
 import os
 import platform
 import re
@@ -7,15 +8,19 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
+from benchmarks.data import DIRECTORY
 from benchmarks.harness import Row
 from benchmarks.options import Options
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGE, PLOT = DOCS / "benchmarks.md", DOCS / "benchmarks.svg"
+RESULTS = DIRECTORY / "results.json"
 _VERSIONS = ("flask", "gunicorn", "peewee", "orjson", "scim2-server", "django-scim2", "django")
 _INTRODUCTION = """\
 # Benchmarks
@@ -30,15 +35,34 @@ only; no test asserts them: the suite counts statements and looks at plans inste
 """
 
 
-def write(options: Options, parts: Mapping[str, Sequence[Row]], profiles: Mapping[str, str], load: str) -> None:
-    """Write the page and the plot."""
-    rows = [row for found in parts.values() for row in found]
-    text = [_INTRODUCTION, _conditions(options, load)]
+class Part(NamedTuple):
+    """The rows of a part, and the circumstances in which they were measured."""
+
+    rows: list[Row]
+    when: dict[str, str]
+
+
+def read() -> dict[str, Part]:
+    """Return what was measured before."""
+    if not RESULTS.exists():
+        return {}
+    found = json.loads(RESULTS.read_text(encoding="utf-8"))
+    return {title: Part([Row(**row) for row in part["rows"]], part["when"]) for title, part in found.items()}
+
+
+def write(parts: Mapping[str, Part], profiles: Mapping[str, str]) -> None:
+    """Write the page and the plot, and keep what they show."""
+    plain = {title: {"rows": [asdict(row) for row in part.rows], "when": part.when} for title, part in parts.items()}
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    RESULTS.write_text(json.dumps(plain), encoding="utf-8")
+    rows = [row for part in parts.values() for row in part.rows]
+    text = [_INTRODUCTION, _conditions()]
     if find_spec("matplotlib"):
         plot(rows)
         text.append("![Share of what each row may cost](benchmarks.svg)\n")
-    for title, found in parts.items():
-        text += [f"## {title}\n", table(found)]
+    for title, part in parts.items():
+        described = "; ".join(f"{name} {what}" for name, what in part.when.items())
+        text += [f"## {title}\n", f"{described}.\n", table(part.rows)]
     text.append(_missed(rows))
     if profiles:
         text.append("## Where the time goes\n")
@@ -47,15 +71,22 @@ def write(options: Options, parts: Mapping[str, Sequence[Row]], profiles: Mappin
     PAGE.write_text("\n".join(text).rstrip("\n") + "\n", encoding="utf-8")
 
 
-def _conditions(options: Options, load: str) -> str:
-    described = {
-        "when": time.strftime("%Y-%m-%d", time.gmtime()),
+def circumstances(options: Options, load: float) -> dict[str, str]:
+    """Return when a part is measured, of what, and how busy the machine was before."""
+    return {
+        "Measured": time.strftime("%Y-%m-%d", time.gmtime()),
         "commit": _commit(),
+        "load average before": f"{load:.1f}",
+        "users": f"{options.users:,}",
+        "rounds": str(options.rounds),
+    }
+
+
+def _conditions() -> str:
+    described = {
         "machine": _machine(),
-        "load average before, after": load,
         "software": ", ".join(_software()),
-        "users": f"{options.users:,}; peers {options.peer_users:,}; rounds {options.rounds}",
-        "server": "2 workers, SQLite at synchronous=FULL; groups, Bulk and refusals 1 worker",
+        "server": "2 workers, 1 for groups, Bulk and refusals; SQLite at synchronous=FULL",
     }
     return "\n".join(["|  |  |", "|---|---|", *(f"| {name} | {what} |" for name, what in described.items())]) + "\n"
 
@@ -115,7 +146,7 @@ def _missed(rows: Sequence[Row]) -> str:
     if not missed:
         return "Every row is reached.\n"
     lines = [
-        f"- {row.work}: {row.ratio:.2f} x {row.other}, wanted {row.wanted}; {distance(row):.2f} times that."
+        f"- {row.work}: {row.ratio:.2f} x {row.other} ({row.unit}), wanted {row.wanted}; {distance(row):.2f} times that."
         for row in missed
     ]
     return "## Not reached\n\n" + "\n".join(lines) + "\n"
