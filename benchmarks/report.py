@@ -146,7 +146,7 @@ def _missed(rows: Sequence[Row]) -> str:
     if not missed:
         return "Every row is reached.\n"
     lines = [
-        f"- {row.work}: {row.ratio:.2f} x {row.other} ({row.unit}), wanted {row.wanted}; {distance(row):.2f} times that."
+        f"- {row.work}: {row.ratio:.2f} x {row.other} ({row.unit}), wanted {row.wanted}; {distance(row):.2f} of that."
         for row in missed
     ]
     return "## Not reached\n\n" + "\n".join(lines) + "\n"
