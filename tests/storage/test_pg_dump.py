@@ -184,7 +184,8 @@ def test_a_slow_dump_is_of_one_state_whatever_the_timeouts_of_the_session(
 
 
 def test_a_server_older_than_its_programs_can_be_restored_to(made: Path, old: str, lived: str, fake: Fake) -> None:
-    fake("pg_restore", r"printf '%s\n' 'SET transaction_timeout = 0;' '\restrict x'" '; exec $real "$@"')
+    foreign = r"SET transaction_timeout = 0;\n\\restrict x\n"
+    fake("pg_restore", f"""printf '{foreign}'; exec $real "$@" """)
     restore(old, made, replaces=True)
     assert ids_in(old) == ids_in(lived)
 
