@@ -15,7 +15,8 @@ from scim_server.protocol.query import Query
 from scim_server.protocol.registry import Registry
 from scim_server.resources import listing
 from scim_server.resources.base import Resources
-from scim_server.storage import documents, grams, tombstones
+from scim_server.resources.upkeep import kinds_in
+from scim_server.storage import copying, documents, grams, integrity, reindex, tombstones
 from scim_server.storage.database import Database, DatabaseError, Unavailable
 from scim_server.storage.keys import scope_of
 from scim_server.storage.opening import check_url, open_database, without_password
@@ -132,6 +133,28 @@ def test_a_connection_is_replaced_outside_a_transaction_and_while_nothing_is_cla
                 database.row("SELECT 1")
     with database.claim("a" * 64) as is_held:
         assert is_held
+
+
+def test_upkeep_has_no_timeouts(database: Database, postgres: Databases, registry: Registry) -> None:
+    house = furnished(database, registry)
+    house.resources["User"].create(house.by, {"userName": "bjensen"})
+    seen: dict[str, set[object]] = {"check": set(), "rebuild": set(), "copy": set(), "copied to": set()}
+
+    def note(name: str, looked_at: Database) -> Callable[[int], None]:
+        return lambda _: seen[name].update(
+            looked_at.row(f"SHOW {timeout}")
+            for timeout in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+        )
+
+    assert not list(integrity.check(database, kinds_in(registry), note("check", database)))
+    reindex.rebuild(database, kinds_in(registry), note("rebuild", database))
+    url = postgres.empty()
+    with closing(open_database(url)) as target:
+        copying.copy(database, target, note("copy", database))
+    with closing(open_database(url)) as source, closing(open_database(postgres.empty())) as target:
+        copying.copy(source, target, note("copied to", target))
+    assert all(values == {("0",)} for values in seen.values())
+    assert database.row("SHOW statement_timeout") == ("1min",)
 
 
 def test_text_with_nul_is_compared_as_on_sqlite(database: Database) -> None:
