@@ -185,6 +185,7 @@ DAMAGES = {
     "a foreign key": ((None, "ALTER TABLE habit DROP CONSTRAINT habit_token_fkey"), "The database", RESTORE),
     "a uniqueness": ((None, "ALTER TABLE tombstone DROP CONSTRAINT tombstone_id_key"), "The database", RESTORE),
     "a column's type": ((None, "ALTER TABLE password ALTER hash TYPE VARCHAR"), "The database", RESTORE),
+    "the numbers of a table": ((None, "ALTER TABLE audit ALTER number DROP IDENTITY"), "The database", RESTORE),
 }  # fmt: skip
 
 
@@ -277,6 +278,7 @@ BEYOND_REBUILDING = {
     "a foreign key",
     "a uniqueness",
     "a column's type",
+    "the numbers of a table",
 }
 
 
