@@ -315,8 +315,11 @@ def explained(database: Database, sql: str, parameters: Any, mode: str) -> dict[
     else:
         numbers = count(1)
         text = re.sub("%s", lambda _: f"${next(numbers)}", spelled(sql))
+        values = f"({', '.join(['NULL'] * len(parameters))})" if parameters else ""
         with database.peewee.connection().cursor() as cursor:
-            (found,) = cursor.execute(f"EXPLAIN (GENERIC_PLAN, FORMAT JSON) {text}").fetchone()
+            cursor.execute(f"SET plan_cache_mode = force_generic_plan; PREPARE looked_at AS {text}")
+            (found,) = cursor.execute(f"EXPLAIN (FORMAT JSON) EXECUTE looked_at {values}").fetchone()
+            cursor.execute("RESET plan_cache_mode; DEALLOCATE looked_at")
     assert isinstance(found, list)
     plan: dict[str, Any] = found[0]["Plan"]
     return plan
