@@ -3,6 +3,7 @@
 import sys
 from itertools import pairwise
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx2 as httpx
 
@@ -32,20 +33,17 @@ def test_a_database_is_set_up_upgraded_and_served(tmp_path: Path, postgres: Data
 
 
 def test_a_password_is_shown_nowhere(tmp_path: Path, postgres: Databases) -> None:
-    postgres.execute("DROP ROLE IF EXISTS sealed")
-    postgres.execute("CREATE ROLE sealed LOGIN PASSWORD 's3cret'")
-    url = postgres.empty(options="ENCODING 'UTF8' OWNER sealed").replace("scim@", "sealed:s3cret@")
+    url = postgres.of_role("s3cret")
+    role, name = urlsplit(url).username, urlsplit(url).path[1:]
     server = Server(tmp_path, {"SCIM_DATABASE_URL": url, "SCIM_LOG_LEVEL": "debug"})
     shown = [server.command(*command) for command in (["init"], ["check"], ["db", "status"])]
     assert [done.returncode for done in shown] == [0, 0, 0]
-    assert "SCIM_DATABASE_URL=postgresql://sealed:********@" in shown[1].stdout
+    assert f"SCIM_DATABASE_URL=postgresql://{role}:********@" in shown[1].stdout
     with server.started():
         for worker in (server.process.pid if server.process else 0, *server.workers()):
             assert b"s3cret" not in Path(f"/proc/{worker}/cmdline").read_bytes()
-        postgres.execute(
-            f"ALTER DATABASE {server.settings.database_url.split('/')[3].split('?')[0]} ALLOW_CONNECTIONS false"
-        )
-        postgres.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'sealed'")
+        postgres.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        postgres.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{role}'")
         headers = {"Authorization": "Bearer scim_000000000000_" + "0" * 43 + "000000"}
         httpx.get(f"{server.settings.base_url}/Users", headers=headers)
         refused = server.command("db", "status")

@@ -149,16 +149,14 @@ def test_a_connection_that_was_lost_while_nobody_used_it_is_replaced_unnoticed(
 
 
 def test_a_server_without_a_connection_left_is_503_and_recovers(place: Databases, tmp_path: Path) -> None:
-    place.execute("DROP ROLE IF EXISTS few")
-    place.execute("CREATE ROLE few LOGIN CONNECTION LIMIT 2")
-    url = place.empty(options="ENCODING 'UTF8' OWNER few").replace("scim@", "few@")
+    url = place.of_role("few", "CONNECTION LIMIT 2")
     load = started(tmp_path, url)
     with load.server.started():
         with load.running(threads=8):
             load.wait_for_more((503,))
             load.wait_for_more()
         assert load.wrong == []
-        place.execute("ALTER ROLE few CONNECTION LIMIT 20")
+        place.execute(f"ALTER ROLE {urlsplit(url).username} CONNECTION LIMIT 20")
         with Load(load.server, load.token).running(threads=8) as later:
             later.wait_for_more()
         assert later.wrong == []
