@@ -79,7 +79,7 @@ def test_an_acknowledged_write_is_on_the_disk_whatever_the_url_says(postgres: Da
 
 
 def test_another_encoding_is_refused_with_advice(postgres: Databases) -> None:
-    url = postgres.empty(options="ENCODING 'SQL_ASCII' LOCALE 'C'")
+    url = postgres.empty(options="ENCODING 'SQL_ASCII' LOCALE 'C' LOCALE_PROVIDER libc")
     with closing(open_database(url)) as opened, pytest.raises(DatabaseError, match="create it with ENCODING 'UTF8'"):
         opened.upgrade()
     postgres.drop(url)
