@@ -1,5 +1,5 @@
 """WSGI entry point: ``gunicorn wsgi:app``."""
 
-from scim_server.app import create_app
+from scim_server.app import application
 
-app = create_app()
+app = application()

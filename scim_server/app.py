@@ -2,8 +2,10 @@
 
 import atexit
 import logging
+from threading import Lock
 
 from flask import Flask
+from flask.typing import ResponseReturnValue
 
 from scim_server.config import SCIM_ROOT, Settings, read_settings, server_key
 from scim_server.resources.kinds import all_resources
@@ -13,6 +15,35 @@ from scim_server.tokens import Authenticator
 from scim_server.web import csv, discovery, errors, scim
 from scim_server.web.application import Application
 from scim_server.web.paths import Paths
+
+log = logging.getLogger(__name__)
+
+
+def application() -> Flask:
+    """Build the application; while its database is away, one that answers 503 and becomes it once that is back.
+
+    Raises ConfigError, SchemaError or DatabaseError.
+    """
+    try:
+        return create_app()
+    except Unavailable as error:
+        log.error("started without the database: %s", first_of(error))  # noqa: TRY400 -- its message says it all
+    waiting, turn = Flask("scim_server", static_folder=None), Lock()
+    errors.install(waiting, Unavailable, first_of)
+
+    @waiting.before_request
+    def try_again() -> ResponseReturnValue:
+        # One request looks for the database, which may take seconds; the others are answered. The last keeps its turn.
+        if not turn.acquire(blocking=False):
+            raise Unavailable("another request is looking whether it is back")
+        try:
+            waiting.wsgi_app = create_app().wsgi_app  # type: ignore[method-assign]
+        except Exception as error:
+            turn.release()
+            raise Unavailable from error
+        return waiting.wsgi_app
+
+    return waiting
 
 
 def create_app(settings: Settings | None = None) -> Flask:

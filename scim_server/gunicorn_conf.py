@@ -15,7 +15,7 @@ workers = _settings.workers
 threads = _settings.threads
 worker_class = "scim_server.web.worker.Worker"
 logger_class = "scim_server.web.worker.AccessLogger"
-wsgi_app = "scim_server.app:create_app()"
+wsgi_app = "scim_server.app:application()"
 keepalive = 75
 graceful_timeout = 30
 # The largest that gunicorn bounds; a longer filter goes by POST …/.search.

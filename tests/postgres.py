@@ -124,11 +124,12 @@ class Cluster:
 
 
 class Databases:
-    """Makes databases in a PostgreSQL server, empty ones and prepared ones, and drops them in the end."""
+    """Makes databases in a PostgreSQL server, empty ones and prepared ones, and their roles, and drops them in the end."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.made: list[str] = []
+        self.roles: list[str] = []
         self._prepared: str | None = None
 
     def execute(self, statement: str) -> list[tuple[object, ...]]:
@@ -143,6 +144,14 @@ class Databases:
         self.execute(f"CREATE DATABASE {name} TEMPLATE {template} {options}")
         self.made.append(name)
         return self.url_of(name)
+
+    def of_role(self, password: str, options: str = "") -> str:
+        """Return the URL of a new database of a new role, for that role."""
+        role = f"scim_test_{os.getpid()}_{next(_names)}"
+        self.execute(f"CREATE ROLE {role} LOGIN {options} PASSWORD '{password}'")
+        self.roles.append(role)
+        parts = urlsplit(self.empty(options=f"ENCODING 'UTF8' OWNER {role}"))
+        return parts._replace(netloc=f"{role}:{password}@{parts.netloc.rpartition('@')[2]}").geturl()
 
     def url_of(self, name: str) -> str:
         """Return the URL of a database."""
@@ -165,6 +174,8 @@ class Databases:
     def drop_all(self) -> None:
         for name in self.made:
             self.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        for role in self.roles:
+            self.execute(f"DROP ROLE {role}")
 
 
 @contextmanager

@@ -1,9 +1,11 @@
 """A PostgreSQL server that goes away, ends connections or has none left: 503 meanwhile, and nothing is lost."""
 
+import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx2 as httpx
 import psycopg
@@ -60,6 +62,64 @@ def test_a_server_that_is_killed_under_load_is_503_while_it_is_away(
         load.assert_kept()
 
 
+def reload(server: Server) -> None:
+    before = server.workers()
+    assert server.process
+    server.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: not set(before) & set(server.workers()))
+
+
+def lose_workers(server: Server) -> None:
+    before = server.workers()
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not set(before) & set(server.workers()))
+
+
+def assert_away(http: httpx.Client) -> None:
+    response = http.get("Users")
+    assert_scim_error(response, 503)
+    assert response.headers["Retry-After"]
+
+
+@pytest.mark.parametrize("replace", [reload, lose_workers])
+def test_workers_that_start_while_the_server_is_away_are_503_until_it_is_back(
+    cluster: Cluster, place: Databases, tmp_path: Path, replace: Callable[[Server], None]
+) -> None:
+    load = started(tmp_path, place.empty())
+    headers = {"Authorization": f"Bearer {load.token}", "Connection": "close"}
+    with load.server.started(), httpx.Client(base_url=load.server.settings.base_url, headers=headers) as http:
+        cluster.stop()
+        replace(load.server)
+        for _ in range(20):
+            assert_away(http)
+        cluster.start()
+        with load.running():
+            load.wait_for_more()
+        assert load.wrong == []
+        assert load.refused == 0
+        load.assert_kept()
+
+
+def test_a_worker_that_started_without_its_database_takes_no_other_one_for_it(place: Databases, tmp_path: Path) -> None:
+    url = place.empty()
+    name = urlsplit(url).path[1:]
+    load = started(tmp_path, url, SCIM_WORKERS="1")
+    headers = {"Authorization": f"Bearer {load.token}"}
+    with load.server.started(), httpx.Client(base_url=load.server.settings.base_url, headers=headers) as http:
+        place.execute(TERMINATE)
+        wait_for(lambda: place.execute("SELECT count(*) FROM pg_stat_activity WHERE datname <> 'postgres'") == [(0,)])
+        place.execute(f"ALTER DATABASE {name} RENAME TO {name}_away")
+        reload(load.server)
+        assert_away(http)
+        place.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
+        assert_away(http)
+        assert "is not initialised; run scim-server init." in load.server.log.read_text()
+        place.execute(f"DROP DATABASE {name}")
+        place.execute(f"ALTER DATABASE {name}_away RENAME TO {name}")
+        assert http.post("Users", json={"userName": "first"}).status_code == 201
+
+
 def test_connections_that_are_ended_under_load_cost_a_503_at_most(place: Databases, tmp_path: Path) -> None:
     load = started(tmp_path, place.empty())
     with load.server.started():
@@ -89,16 +149,14 @@ def test_a_connection_that_was_lost_while_nobody_used_it_is_replaced_unnoticed(
 
 
 def test_a_server_without_a_connection_left_is_503_and_recovers(place: Databases, tmp_path: Path) -> None:
-    place.execute("DROP ROLE IF EXISTS few")
-    place.execute("CREATE ROLE few LOGIN CONNECTION LIMIT 2")
-    url = place.empty(options="ENCODING 'UTF8' OWNER few").replace("scim@", "few@")
+    url = place.of_role("few", "CONNECTION LIMIT 2")
     load = started(tmp_path, url)
     with load.server.started():
         with load.running(threads=8):
             load.wait_for_more((503,))
             load.wait_for_more()
         assert load.wrong == []
-        place.execute("ALTER ROLE few CONNECTION LIMIT 20")
+        place.execute(f"ALTER ROLE {urlsplit(url).username} CONNECTION LIMIT 20")
         with Load(load.server, load.token).running(threads=8) as later:
             later.wait_for_more()
         assert later.wrong == []

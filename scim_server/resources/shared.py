@@ -24,8 +24,8 @@ class Shared:
     @classmethod
     def opened(cls, settings: Settings, secret: bytes) -> "Shared":
         """Open the database, and read the schemas, of a server's settings. Raises DatabaseError, SchemaError."""
-        database = open_prepared(settings.database_url)
         registry = load_registry(settings.schema_dir)
+        database = open_prepared(settings.database_url)
         return cls(database, registry, settings, database.type_numbers(registry.resource_types), secret)
 
     @property

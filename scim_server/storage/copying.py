@@ -45,7 +45,7 @@ def copy(source: Database, target: Database, advance: Advance = lambda _: None) 
         raise CopyError("The databases have not the same migrations; run scim-server db upgrade for both.")
     if filled := [table.name for table in TABLES if count(target, table)]:
         raise CopyError(f"The database to copy to is not empty; it has rows in {', '.join(filled)}.")
-    with source.snapshot(), target.transaction():
+    with source.unhurried(), target.unhurried(), source.snapshot(), target.transaction():
         copied = [_copy(source, target, table, advance) for table in TABLES]
         target.continue_numbers(source.last_numbers())
         grams.rebuild(target, columns_of_all(target, advance))

@@ -127,6 +127,11 @@ class Database(ABC):
         yield
 
     @contextmanager
+    def unhurried(self) -> Iterator[None]:
+        """Let what the block does take as long as it needs; around a `transaction` or a `snapshot`."""
+        yield
+
+    @contextmanager
     def rehearsal(self) -> Iterator[None]:
         """Undo the block's writes at its end, whether it fails or not; within a `transaction` or as one."""
         within = self.savepoint() if self.peewee.in_transaction() else self.transaction()

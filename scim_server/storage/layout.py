@@ -23,6 +23,7 @@ PARTS_OF_SQLITE = """
 WITH made (name) AS (SELECT name FROM sqlite_master WHERE type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL%')
 SELECT m.name, c.name || ' ' || CASE c.type WHEN 'INTEGER' THEN 'bigint' WHEN 'BLOB' THEN 'bytea' ELSE lower(c.type) END
         || CASE WHEN c."notnull" OR c.pk THEN ' NOT NULL' ELSE '' END
+        || CASE WHEN c.pk AND c.name = 'number' THEN ' IDENTITY' ELSE '' END
     FROM made m, pragma_table_info(m.name) c
 UNION ALL SELECT name, 'PRIMARY KEY (' || group_concat(part, ', ') || ')' FROM (
     SELECT m.name, c.name AS part FROM made m, pragma_table_info(m.name) c WHERE c.pk ORDER BY m.name, c.pk
@@ -40,6 +41,7 @@ _TABLES = (
 PARTS_OF_POSTGRES = f"""
 SELECT c.relname, a.attname || ' ' || format_type(a.atttypid, a.atttypmod)
         || CASE WHEN a.attnotnull THEN ' NOT NULL' ELSE '' END
+        || CASE a.attidentity WHEN 'd' THEN ' IDENTITY' ELSE '' END
     FROM {_TABLES} JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 UNION ALL SELECT c.relname, pg_get_constraintdef(o.oid)
     FROM {_TABLES} JOIN pg_constraint o ON o.conrelid = c.oid AND o.contype IN ('p', 'u', 'f')

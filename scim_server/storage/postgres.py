@@ -135,7 +135,10 @@ class Postgres(Database):
 
     @contextmanager
     def unhurried(self) -> Iterator[None]:
-        """Let what the block does take as long as it needs, on a connection that is closed at its end."""
+        """Let what the block does take as long as it needs; around a `transaction` or a `snapshot`.
+
+        The connection is closed at its end.
+        """
         try:
             for timeout in _TIMEOUTS:
                 self.run(f"SET {timeout} = 0")

@@ -39,7 +39,7 @@ def rebuild(database: Database, kind_of: KindOf, advance: Advance = lambda _: No
 
     Raises Collision, which names the resources.
     """
-    with database.waiting_in_files(), database.transaction():
+    with database.unhurried(), database.waiting_in_files(), database.transaction():
         _rebuild_indexes(database)
         database.run("UPDATE resource SET scope = key >> 34 WHERE scope <> key >> 34")
         database.run("UPDATE tombstone SET scope = key >> 34 WHERE scope <> key >> 34")

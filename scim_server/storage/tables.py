@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from scim_server.storage.database import Database, Row
+from scim_server.storage.database import Database, Row, SqlError
 
 _AT_ONCE = 500
 
@@ -43,14 +43,19 @@ TABLES = (
 
 
 def batches(database: Database, table: Table, columns: Sequence[str], size: int = _AT_ONCE) -> Iterator[list[Row]]:
-    """Yield all rows, some at a time, in the order of their primary key, which stands before the columns."""
+    """Yield all rows, some at a time, in the order of their primary key, which stands before the columns.
+
+    Raises SqlError if a damaged table has them in another order, in which there may be no end.
+    """
     key = ", ".join(table.key)
     read = f"SELECT {', '.join([*table.key, *columns])} FROM {table.name}"
     beyond = f" WHERE ({key}) > ({', '.join('?' * len(table.key))})"
     last: Row = ()
     while rows := database.rows(f"{read}{beyond if last else ''} ORDER BY {key} LIMIT ?", (*last, size)):
+        before, last = last, rows[-1][: len(table.key)]
+        if not before < last:
+            raise SqlError(f"the rows of {table.name} are not in the order of their keys")
         yield rows
-        last = rows[-1][: len(table.key)]
 
 
 def count(database: Database, table: Table) -> int:

@@ -110,4 +110,4 @@ def test_a_server_without_transactions_loses_these_races(tmp_path: Path, registr
         assert any(created_at_once(crowd, f"racer{number}") != {201: 1, 409: 63} for number in range(20))
         close_ring(crowd, [crowd.create("Groups", {"displayName": f"ring{number}"}) for number in range(2)])
     with closing(open_database(server.settings.database_url)) as database:
-        assert any(line.startswith("no group contains itself") for line in broken(database, registry))
+        assert any("contain themselves" in line for line in broken(database, registry))

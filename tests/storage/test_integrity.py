@@ -5,8 +5,9 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,7 +17,7 @@ from scim_server import outbox, tokens
 from scim_server.protocol.registry import Registry, load_registry
 from scim_server.resources.upkeep import kinds_in
 from scim_server.storage import integrity
-from scim_server.storage.database import Database
+from scim_server.storage.database import Database, Row
 from scim_server.storage.integrity.findings import MAIL, REINDEX, RESTORE, SCHEMAS, TOKEN, Finding
 from scim_server.storage.opening import open_database
 from scim_server.storage.reindex import Collision, rebuild
@@ -185,6 +186,8 @@ DAMAGES = {
     "a foreign key": ((None, "ALTER TABLE habit DROP CONSTRAINT habit_token_fkey"), "The database", RESTORE),
     "a uniqueness": ((None, "ALTER TABLE tombstone DROP CONSTRAINT tombstone_id_key"), "The database", RESTORE),
     "a column's type": ((None, "ALTER TABLE password ALTER hash TYPE VARCHAR"), "The database", RESTORE),
+    "a tombstone without a time": ((None, "ALTER TABLE tombstone ALTER created DROP NOT NULL; UPDATE tombstone SET created = NULL"), "tombstone", RESTORE),
+    "the numbers of a table": ((None, "ALTER TABLE audit ALTER number DROP IDENTITY"), "The database", RESTORE),
 }  # fmt: skip
 
 
@@ -277,6 +280,7 @@ BEYOND_REBUILDING = {
     "a foreign key",
     "a uniqueness",
     "a column's type",
+    "the numbers of a table",
 }
 
 
@@ -311,6 +315,19 @@ def test_rebuilding_leaves_a_type_without_a_schema_alone(
     assert {finding.mend for finding in found(copied, registry)} == {SCHEMAS}
     rebuild(copied, kinds_in(registry))
     assert found(copied, larger) == []
+
+
+def test_looking_at_a_damaged_table_has_an_end(copied: Database, larger: Registry) -> None:
+    def never_ends(sql: str, parameters: Sequence[object] = ()) -> list[Row]:
+        return [(5, *"x" * 6), (3, *"x" * 6)] if "template FROM tombstone" in sql else rows(sql, parameters)
+
+    with pytest.MonkeyPatch.context() as patch:
+        rows = copied.rows
+        patch.setattr(copied, "rows", never_ends)
+        findings = list(islice(integrity.check(copied, kinds_in(larger)), 100))
+    assert "it cannot be read: the rows of tombstone are not in the order of their keys" in {
+        finding.problem for finding in findings
+    }
 
 
 @ON_SQLITE

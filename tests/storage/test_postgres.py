@@ -15,7 +15,8 @@ from scim_server.protocol.query import Query
 from scim_server.protocol.registry import Registry
 from scim_server.resources import listing
 from scim_server.resources.base import Resources
-from scim_server.storage import documents, grams, tombstones
+from scim_server.resources.upkeep import kinds_in
+from scim_server.storage import copying, documents, grams, integrity, reindex, tombstones
 from scim_server.storage.database import Database, DatabaseError, Unavailable
 from scim_server.storage.keys import scope_of
 from scim_server.storage.opening import check_url, open_database, without_password
@@ -78,7 +79,7 @@ def test_an_acknowledged_write_is_on_the_disk_whatever_the_url_says(postgres: Da
 
 
 def test_another_encoding_is_refused_with_advice(postgres: Databases) -> None:
-    url = postgres.empty(options="ENCODING 'SQL_ASCII' LOCALE 'C'")
+    url = postgres.empty(options="ENCODING 'SQL_ASCII' LOCALE 'C' LOCALE_PROVIDER libc")
     with closing(open_database(url)) as opened, pytest.raises(DatabaseError, match="create it with ENCODING 'UTF8'"):
         opened.upgrade()
     postgres.drop(url)
@@ -132,6 +133,28 @@ def test_a_connection_is_replaced_outside_a_transaction_and_while_nothing_is_cla
                 database.row("SELECT 1")
     with database.claim("a" * 64) as is_held:
         assert is_held
+
+
+def test_upkeep_has_no_timeouts(database: Database, postgres: Databases, registry: Registry) -> None:
+    house = furnished(database, registry)
+    house.resources["User"].create(house.by, {"userName": "bjensen"})
+    seen: dict[str, set[object]] = {"check": set(), "rebuild": set(), "copy": set(), "copied to": set()}
+
+    def note(name: str, looked_at: Database) -> Callable[[int], None]:
+        return lambda _: seen[name].update(
+            looked_at.row(f"SHOW {timeout}")
+            for timeout in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+        )
+
+    assert not list(integrity.check(database, kinds_in(registry), note("check", database)))
+    reindex.rebuild(database, kinds_in(registry), note("rebuild", database))
+    url = postgres.empty()
+    with closing(open_database(url)) as target:
+        copying.copy(database, target, note("copy", database))
+    with closing(open_database(url)) as source, closing(open_database(postgres.empty())) as target:
+        copying.copy(source, target, note("copied to", target))
+    assert all(values == {("0",)} for values in seen.values())
+    assert database.row("SHOW statement_timeout") == ("1min",)
 
 
 def test_text_with_nul_is_compared_as_on_sqlite(database: Database) -> None:
@@ -292,8 +315,11 @@ def explained(database: Database, sql: str, parameters: Any, mode: str) -> dict[
     else:
         numbers = count(1)
         text = re.sub("%s", lambda _: f"${next(numbers)}", spelled(sql))
+        values = f"({', '.join(['NULL'] * len(parameters))})" if parameters else ""
         with database.peewee.connection().cursor() as cursor:
-            (found,) = cursor.execute(f"EXPLAIN (GENERIC_PLAN, FORMAT JSON) {text}").fetchone()
+            cursor.execute(f"SET plan_cache_mode = force_generic_plan; PREPARE looked_at AS {text}")
+            (found,) = cursor.execute(f"EXPLAIN (FORMAT JSON) EXECUTE looked_at {values}").fetchone()
+            cursor.execute("RESET plan_cache_mode; DEALLOCATE looked_at")
     assert isinstance(found, list)
     plan: dict[str, Any] = found[0]["Plan"]
     return plan

@@ -22,6 +22,7 @@ _OTHERS = (
     " AND application_name IN ('scim-server', current_setting('application_name')) LIMIT 1"
 )
 _LOOKS, _PAUSE = 20, 0.05
+_WAIT = "5s"
 _PAGE = 4096
 _BLOCK = 64 * 1024
 # What is for psql, and what servers before 17 do not know.
@@ -105,7 +106,7 @@ class PostgresEngine(Engine):
 
     def _drop(self, tables: list[str]) -> None:
         # Whoever reads without being a server of ours has some seconds to end.
-        self._database.run("SET LOCAL lock_timeout = '5s'")
+        self._database.run(f"SET LOCAL lock_timeout = '{_WAIT}'")
         try:
             if tables:
                 self._database.run(f"DROP TABLE {', '.join(tables)}")

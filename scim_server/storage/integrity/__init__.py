@@ -38,8 +38,9 @@ def size(database: Database) -> int:
 
 def check(database: Database, kind_of: KindOf, advance: Advance = lambda _: None) -> Iterator[Finding]:
     """Yield everything that is wrong."""
-    for name, step, mend in _STEPS:
-        try:
-            yield from step(database, kind_of, advance)
-        except SqlError as error:
-            yield Finding(name, "", f"it cannot be read: {error}", mend)
+    with database.unhurried():
+        for name, step, mend in _STEPS:
+            try:
+                yield from step(database, kind_of, advance)
+            except SqlError as error:
+                yield Finding(name, "", f"it cannot be read: {error}", mend)

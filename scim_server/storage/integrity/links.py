@@ -202,7 +202,9 @@ def _wrong_with(tombstone: Row) -> Iterator[str]:
     _, id, version, created, modified, deleted, body = tombstone
     if not isinstance(version, int) or version < 1:
         yield "the version is no positive number"
-    if not created <= modified <= deleted:
+    if not all(map(is_instant, (created, modified, deleted))):
+        yield "the times of creation, change and deletion are not such"
+    elif not created <= modified <= deleted:
         yield "it was changed before it was created, or after it was deleted"
     try:
         if template.stored(body).get("id") != id:
