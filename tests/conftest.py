@@ -1,6 +1,7 @@
 """One real server for the whole run; every test gets a tenant of its own, so order does not matter."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -22,6 +23,21 @@ from tests.server import Server
 _names = count(1)
 ON_SQLITE = pytest.mark.parametrize("kind", ["sqlite"], indirect=True, scope="session")
 """For what only SQLite does, or what is told by its means: plans, steps, files."""
+_ORDER = ["sqlite", "postgres"]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Finish with one kind of database before the next: a change of it ends its servers and all that modules prepared.
+
+    pytest brings together what has a parameter in common, but alternates where there are two of them.
+    """
+
+    def place(item: pytest.Item) -> tuple[int, Path]:
+        kind = item.callspec.params.get("kind") if isinstance(item, pytest.Function) and "callspec" in vars(item) else 0
+        return _ORDER.index(kind) + 1 if kind in _ORDER else 0, item.path
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -61,14 +77,20 @@ def reused(postgres: Databases) -> Iterator[tuple[str, Database]]:
         yield url, opened
 
 
+@pytest.fixture(scope="session")
+def with_tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file with all tables, to copy, which is quicker than to make another one."""
+    path = tmp_path_factory.mktemp("with_tables") / "x.db"
+    with closing(open_database(f"sqlite:///{path}")) as opened:
+        opened.upgrade()
+    return path
+
+
 @pytest.fixture
 def prepared_url(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
     """The URL of a database with all tables, and nothing in them."""
     if kind == "sqlite":
-        url = f"sqlite:///{tmp_path / 'x.db'}"
-        with closing(open_database(url)) as opened:
-            opened.upgrade()
-        yield url
+        yield f"sqlite:///{shutil.copy(request.getfixturevalue('with_tables'), tmp_path)}"
         return
     url, opened = request.getfixturevalue("reused")
     yield url
