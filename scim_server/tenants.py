@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from zoneinfo import available_timezones
 
 from scim_server import clock
@@ -18,6 +19,8 @@ MANUAL = DEFAULT_POLICIES | {
 }  # fmt: skip
 """The policies of a tenant whose administrators work as the manual says."""
 POLICIES = MANUAL | {"sms_authentication"}
+# It looks at every file of the machine's zones.
+_time_zones = cache(available_timezones)
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 
 
@@ -101,7 +104,7 @@ def checked(values: dict[str, str]) -> dict[str, str]:
     """Return company_name, time_zone and language, those that are given, if they can be used. Raises TenantError."""
     if not check_line(values.get("company_name", "-"), "The company name").strip():
         raise TenantError("The company name must not be empty.")
-    if "time_zone" in values and values["time_zone"] not in available_timezones():
+    if "time_zone" in values and values["time_zone"] not in _time_zones():
         raise TenantError(f"{values['time_zone']} is not a time zone; an example is Asia/Tokyo.")
     if values.get("language", "en") not in LANGUAGES:
         raise TenantError(f"The language must be one of {', '.join(LANGUAGES)}.")
