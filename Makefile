@@ -10,6 +10,8 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 EDITABLE = PYTHONWARNINGS=ignore $(PIP) --no-deps --no-build-isolation --editable .
 COMPILE = CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe \
     --no-strip-extras --no-emit-options --no-emit-index-url --build-deps-for editable setup.cfg
+# The tests start the program hundreds of times: it must not be compiled each time.
+TEST = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
 
 .DEFAULT_GOAL = help
 .PHONY: help run test crash bench lint lock clean
@@ -35,11 +37,11 @@ run: .venv/.run ## Set everything up and serve; the first start makes a token an
 	exec scim-server serve
 
 test: .venv/.dev ## Set everything up and run the whole test suite.
-	$(BIN)/python -m pytest --cov
+	$(TEST) --cov --numprocesses auto --maxprocesses 4 --dist worksteal
 
 crash: .venv/.dev ## Kill writers and cut the power 10,000 times, and race for long; takes half an hour.
 	CRASH_KILLS=10000 CRASH_CUTS=10000 CRASH_SERVER_KILLS=200 RACE_ROUNDS=2000 RACE_OPERATIONS=1000 \
-	    $(BIN)/python -m pytest --durations=10 tests/crash
+	    $(TEST) --durations=10 tests/crash
 
 bench: .venv-bench/.done ## Measure the server beside Flask, SQL and its peers, and write docs/benchmarks.md.
 	.venv-bench/bin/python -m benchmarks --users $(USERS)

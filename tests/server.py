@@ -1,13 +1,14 @@
 """Starts the real server for tests, as an administrator would: init, serve, SIGTERM."""
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import httpx2 as httpx
@@ -20,15 +21,22 @@ from scim_server.storage.opening import open_database
 SCIM_SERVER = (sys.executable, "-m", "scim_server")
 
 
+_PROCESS = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+_PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port that stays free until a server listens: the kernel gives it to no client, no other test takes it."""
+    while True:
+        port = 10_000 + secrets.randbelow(20_000 // _PROCESSES) * _PROCESSES + _PROCESS
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def wait_for(condition: Callable[[], object]) -> None:
     """Wait until a condition holds, but not for ever."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -105,14 +113,16 @@ class Server:
         """Wait until the server answers."""
         assert self.process
         deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            assert self.process.poll() is None, self.log.read_text()
-            try:
-                httpx.get(f"{self.settings.base_url}/ServiceProviderConfig")
-            except httpx.TransportError:
-                time.sleep(0.05)
-            else:
-                return
+        # To verify, a client reads all certificates of the machine, which takes longer than its requests.
+        with httpx.Client(verify=False) as http:
+            while time.monotonic() < deadline:
+                assert self.process.poll() is None, self.log.read_text()
+                try:
+                    http.get(f"{self.settings.base_url}/ServiceProviderConfig")
+                except httpx.TransportError:
+                    time.sleep(0.05)
+                else:
+                    return
         raise AssertionError(f"the server did not start: {self.log.read_text()}")
 
     def workers(self) -> list[int]:
