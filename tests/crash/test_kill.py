@@ -60,7 +60,8 @@ def test_of_a_killed_writer_nothing_is_lost_or_halved(tmp_path: Path, registry: 
 def test_a_writer_that_is_hasty_or_has_no_transactions_is_found_out(
     tmp_path: Path, registry: Registry, fault: str
 ) -> None:
-    assert any(killed(tmp_path, registry, 40, 0, fault))
+    # The first kills find it, unless they all come while the disk or the processor is slow.
+    assert any(killed(tmp_path, registry, KILLS, 0, fault))
 
 
 SERVE = (*SCIM_SERVER, "serve")
