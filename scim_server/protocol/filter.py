@@ -60,10 +60,11 @@ def parse(text: str, resource_type: ResourceType, among: tuple[ResourceType, ...
     Raises invalidFilter, with the position, for anything that is not a filter, for an attribute that
     the resource type does not have, and for an operator or operand that does not fit the attribute.
     """
-    if len(among) <= 1 and len(text) <= FILTER_LENGTH:
+    found = list(STRING.finditer(text)) if len(text) <= FILTER_LENGTH and among in ((), (resource_type,)) else None
+    if found is not None and all(match[1] for match in found):
         # Whatever is refused here is refused below, with its position in the text.
         with suppress(ScimError, json.JSONDecodeError):
-            strings = [read_string(lexeme) for lexeme in STRING.findall(text)]
+            strings = [read_string(match[0]) for match in found]
             shape = _shape(STRING.sub('""', text), resource_type)
             return _filled(shape, strings) if strings else shape
     return _Resolver(resource_type, among).node(_tree(Tokens(text)))

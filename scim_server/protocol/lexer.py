@@ -33,11 +33,13 @@ class Literal:
     value: Any
 
 
-STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\.)*"')
+_OPENED = r'"(?:[^"\\\x00-\x1f]|\\.)*'
+STRING = re.compile(rf'{_OPENED}("?)')
+"""A string and the quote that closes it, if any: a search does not begin again within one that is not closed."""
 _LEXEME = re.compile(
     rf"""[ \t\r\n]*(?:
     (?P<bracket>[()\[\]])
-  | (?P<string>{STRING.pattern})
+  | (?P<string>{_OPENED}")
   | (?P<number>-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?(?![\w.:$-]))
   | (?P<sub>\.[A-Za-z$][\w$-]*)
   | (?P<word>[A-Za-z$][\w.:$-]*)

@@ -38,7 +38,8 @@ def answer(of_type: Resources, attribute: Attribute, by: Principal, id: str, que
             found = members.walk(
                 database, key, number, condition, after, backwards=backwards, limit=limit, offset=offset
             )
-            return paging.Page([(Position(None, key), Text(write(key, id, display))) for key, id, display in found])
+            rows = [(Position(None, target), Text(write(target, id, display))) for target, id, display in found]
+            return paging.Page(rows)
 
         def count() -> int:
             return members.count(database, key, number, condition)

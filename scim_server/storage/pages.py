@@ -90,7 +90,7 @@ def page(branches: list[Branch], order: Order, position: Position | None, offset
         is_led = any(branch.is_led for branch in branches)
         direction = "DESC" if order.backwards else "ASC"
         ordered = f" ORDER BY {'+' if is_led else ''}key {direction} LIMIT ? OFFSET ?"
-        if is_led and position is None:
+        if is_led and position is None and len(branches) == 1:
             # What an index leads to is looked for once, both for the page and to be counted.
             found = _table("found", rows.within("SELECT key, s FROM (", ") AS rows"))
             tables = found.within("", f", {_HEAD.format('page')} SELECT key, s FROM found{ordered})")
@@ -108,13 +108,13 @@ def page(branches: list[Branch], order: Order, position: Position | None, offset
 def having(keys: list[int]) -> Selection:
     """Return what selects the resources with some keys."""
     rows = Condition("SELECT CAST(j.value AS INTEGER), NULL FROM json_each(?) j", (json.dumps(keys),))
-    return Selection(_table("page", rows), Condition(str(len(keys))))
+    return Selection(_table("page", rows), Condition("NULL"))
 
 
 def keys(database: Database, selection: Selection) -> Iterator[int]:
-    """Yield the keys of what is selected."""
+    """Yield the keys of what is selected, in the order of creation."""
     tables = selection.tables
-    return (key for (key,) in database.each(f"WITH {tables.sql} SELECT key FROM page", tables.parameters))
+    return (key for (key,) in database.each(f"WITH {tables.sql} SELECT key FROM page ORDER BY key", tables.parameters))
 
 
 _HEAD = "{} (key, s) AS MATERIALIZED ("

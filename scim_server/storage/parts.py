@@ -1,7 +1,7 @@
 """What is read along with a resource, in the same statement?
 
 Each part is one SQL expression over the row ``r``. Lists come as text: entries separated by U+001E,
-their fields by U+001F, and within a field by U+001C and U+001D; the text gate lets none into a value.
+their fields by U+001F, two lists by U+001C; the text gate lets none into a value.
 """
 
 from dataclasses import dataclass
@@ -9,11 +9,9 @@ from typing import NamedTuple
 
 from scim_server.protocol.schema import Attribute
 
-_ENTRY, _FIELD = "\x1e", "\x1f"
-_INNER_ENTRY, _INNER_FIELD = "\x1c", "\x1d"
+_ENTRY, _FIELD, _LIST = "\x1e", "\x1f", "\x1c"
 _CONCATENATED = f"group_concat(entry, '{_ENTRY}')"
 _SEPARATOR = f"|| '{_FIELD}' ||"
-_INNER_SEPARATOR = f"|| '{_INNER_FIELD}' ||"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +58,9 @@ class Holders:
 class Enclosing:
     """The groups that hold a resource through ``members``, themselves or through others, and what they grant.
 
-    An entry is 1 for a group that itself holds the resource and 0 for one that does through others, which a group may
-    be both; its key, id and display; key, id and display of each resource that it points to through ``granted``. They
-    come in any order; `around` reads them.
+    An entry of the first list is 1 for a group that itself holds the resource and 0 for one that does through others,
+    which a group may be both; its key, id and display. One of the second is key, id and display of a resource that some
+    group points to through ``granted``. They come in any order; `around` reads them.
     """
 
     members: Attribute
@@ -74,11 +72,11 @@ class Enclosing:
             f"(WITH RECURSIVE up (key, direct) AS (SELECT m.source, 1 FROM reference m WHERE m.target = r.key"
             f" AND m.attribute = {members} UNION SELECT m.source, 0 FROM reference m JOIN up"
             f" ON m.target = up.key AND m.attribute = {members})"
-            f" SELECT group_concat(up.direct {_SEPARATOR} g.key {_SEPARATOR} g.id {_SEPARATOR}"
-            f" coalesce(g.display, '') {_SEPARATOR} coalesce((SELECT group_concat(s.key {_INNER_SEPARATOR} s.id"
-            f" {_INNER_SEPARATOR} coalesce(s.display, ''), '{_INNER_ENTRY}') FROM reference m"
-            f" JOIN resource s ON s.key = m.target WHERE m.source = up.key AND m.attribute = {granted}), ''),"
-            f" '{_ENTRY}') FROM up JOIN resource g ON g.key = up.key)"
+            f" SELECT (SELECT group_concat(up.direct {_SEPARATOR} g.key {_SEPARATOR} g.id {_SEPARATOR}"
+            f" coalesce(g.display, ''), '{_ENTRY}') FROM up JOIN resource g ON g.key = up.key) || '{_LIST}' ||"
+            f" coalesce((SELECT group_concat(s.key {_SEPARATOR} s.id {_SEPARATOR} coalesce(s.display, ''), '{_ENTRY}')"
+            f" FROM (SELECT DISTINCT m.target AS key FROM up JOIN reference m ON m.source = up.key"
+            f" AND m.attribute = {granted}) AS found JOIN resource s ON s.key = found.key), ''))"
         )
 
 
@@ -114,15 +112,12 @@ class Around(NamedTuple):
 
 def around(text: str | None) -> Around:
     """Read what `Enclosing` returned."""
+    holding, _, granted = (text or "").partition(_LIST)
     groups: dict[int, tuple[str, str, str]] = {}
-    granted: dict[int, tuple[str, str]] = {}
-    for is_direct, key, id, display, inner in entries(text):
+    for is_direct, key, id, display in entries(holding):
         if is_direct == "1":
             groups[int(key)] = ("direct", id, display)
         else:
             groups.setdefault(int(key), ("indirect", id, display))
-        if inner:
-            for entry in inner.split(_INNER_ENTRY):
-                of, *named = entry.split(_INNER_FIELD)
-                granted[int(of)] = (named[0], named[1])
-    return Around([groups[key] for key in sorted(groups)], [granted[key] for key in sorted(granted)])
+    services = {int(key): (id, display) for key, id, display in entries(granted)}
+    return Around([groups[key] for key in sorted(groups)], [services[key] for key in sorted(services)])

@@ -32,7 +32,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         super().set_accept_enabled(enabled)
         if self.alive or enabled:
             return
-        # What comes between the last look and the closing is cut off, so no busy thread may come between.
+        # Who comes between the last look and the closing is cut off: no busy thread may keep this one for 5 ms then.
+        before = sys.getswitchinterval()
         sys.setswitchinterval(1e-6)
         for listener in self.sockets:
             listener.setblocking(0)
@@ -41,6 +42,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                 taken = self.nr_conns
                 self.accept(listener)
             listener.close()
+        sys.setswitchinterval(before)
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """Answer a request that gunicorn could not parse, or that failed outside the application."""

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from scim_server.protocol.errors import ScimError
 from scim_server.protocol.filter import parse
+from scim_server.protocol.lexer import STRING
 from scim_server.protocol.registry import Registry, load_registry
 from scim_server.protocol.schema import ResourceType
 from scim_server.protocol.tree import And, Compare, Element, Node, Not, Or, Present
@@ -241,6 +242,12 @@ def test_10000_fuzzed_filters_are_read_or_refused() -> None:
         texts.append("".join(text))
     assert len(texts) == 10_000
     assert_read_or_refused(texts)
+
+
+def test_a_string_that_is_not_closed_is_looked_at_once() -> None:
+    text = 'userName eq "' + '\\"' * 8_000
+    assert [match.span() for match in STRING.finditer(text)] == [(12, len(text))]
+    assert refusal(text)
 
 
 def test_2000_adversarial_filters_are_read_or_refused() -> None:

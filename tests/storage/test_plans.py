@@ -18,6 +18,7 @@ from scim_server.protocol.registry import Registry
 from scim_server.resources import listing
 from scim_server.resources.kinds import all_resources
 from scim_server.resources.shared import Shared
+from scim_server.storage import documents
 from scim_server.storage.database import Database
 from scim_server.storage.keys import scope_of, scope_range
 from scim_server.storage.opening import open_database
@@ -68,6 +69,20 @@ def test_a_page_with_its_total_is_one_statement_and_two_beyond_the_end(
         seen = statements(lambda query=query: listing.answer([house.resources["User"]], house.by, query))
         assert len(seen) == expected, query
         assert_uses_indexes(house.database, seen)
+
+
+def test_what_several_groups_grant_is_read_once(house: House) -> None:
+    users, groups = house.resources["User"], house.resources["Group"]
+    service = json.loads(house.resources["Service"].create(house.by, {"displayName": "Mail"}).body)["id"]
+    user = json.loads(users.create(house.by, {"userName": "granted"}).body)["id"]
+    inner = [{"value": user}]
+    for number in range(4):
+        body = {"displayName": f"G{number}", "members": inner, ACCOUNT_GROUP: {"services": [{"value": service}]}}
+        # Each holds the user, and the group before it too.
+        inner = [{"value": user}, {"value": json.loads(groups.create(house.by, body).body)["id"]}]
+    stored = documents.get(house.database, users.scope(house.by), user, (users.parts["groups"],))
+    assert stored and stored.parts[0].count(service) == 1
+    assert len(json.loads(users.read(house.by, user).body)["groups"]) == 4
 
 
 def test_excluded_members_are_not_read(house: House, filled: dict[str, str], statements: Any) -> None:
