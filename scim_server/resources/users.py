@@ -29,6 +29,8 @@ from scim_server.tokens import Principal
 
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 
+_SHARED = 2000
+"""Characters of what was read of groups that is remembered at most."""
 VALID_FROM, VALID_UNTIL = f"{ACCOUNT}:validFrom", f"{ACCOUNT}:validUntil"
 
 
@@ -127,16 +129,13 @@ class Users(Resources):
         status = account_status(read["active"], begins, ends, clock.second())
         account = [_company(by.tenant.company_name), b'"accountStatus":"%b"' % status.encode()]
         derived: dict[str, list[bytes]] = {"a": account, "t": []}
-        if read["groups"]:
-            groups, services = around(read["groups"])
-            root = self.shared.root("Group")
-            shown = [
-                self._reference(root, id, display, b',"type":"%b"' % kind.encode()) for kind, id, display in groups
-            ]
-            derived["t"] = [b'"groups":[%b]' % b",".join(shown)]
+        if text := read["groups"]:
+            # Who is in the same groups shares what is shown of them.
+            shown = _shown_again if len(text) <= _SHARED else _shown
+            groups, services = shown(text, self.shared.root("Group"), self.shared.root("Service"))
+            derived["t"].append(groups)
             if services:
-                root = self.shared.root("Service")
-                account.append(b'"services":[%b]' % b",".join(self._reference(root, *service) for service in services))
+                account.append(services)
         if read["manager"]:
             ((id, display),) = entries(read["manager"])
             manager = [b'"$ref":' + orjson.dumps(self.shared.location(self.resource_type, id))]
@@ -145,16 +144,28 @@ class Users(Resources):
             derived["m"] = manager
         return derived
 
-    @staticmethod
-    def _reference(root: str, id: str, display: str, further: bytes = b"") -> bytes:
-        """Return the JSON text of an element of a reference attribute; ids need no escaping."""
-        named = b',"display":' + orjson.dumps(display) if display else b""
-        return f'{{"value":"{id}","$ref":"{root}/{id}"'.encode() + named + further + b"}"
-
     def version_of(self, stored: Stored, derived: Mapping[str, list[bytes]]) -> str:
         """Return the counter and a digest of what is derived, so that a 304 never lies."""
         digest = zlib.crc32(b"\0".join([member for members in derived.values() for member in members]))
         return f'W/"{stored.version}-{digest:08x}"'
+
+
+def _shown(text: str, group_root: str, service_root: str) -> tuple[bytes, bytes]:
+    """Return the members ``groups`` and ``services``, or nothing for none, of what was read of the groups around."""
+    groups, granted = around(text)
+    members = b",".join([_element(group_root, id, display, kind) for kind, id, display in groups])
+    services = b",".join([_element(service_root, id, display) for id, display in granted])
+    return b'"groups":[%b]' % members, b'"services":[%b]' % services if services else b""
+
+
+_shown_again = lru_cache(1024)(_shown)
+
+
+def _element(root: str, id: str, display: str, kind: str = "") -> bytes:
+    """Return an element of a reference attribute; ids need no escaping."""
+    named = b',"display":' + orjson.dumps(display) if display else b""
+    typed = f',"type":"{kind}"' if kind else ""
+    return f'{{"value":"{id}","$ref":"{root}/{id}"'.encode() + named + f"{typed}}}".encode()
 
 
 @lru_cache(256)
