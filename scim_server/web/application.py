@@ -3,8 +3,7 @@
 Sessions, signals, templates and the hooks of blueprints have no use here, and would cost a read a third of its time.
 """
 
-from collections.abc import Callable
-from typing import Any, cast
+from typing import cast
 
 from flask import Flask, Request, Response
 from flask.globals import request_ctx
@@ -47,35 +46,32 @@ class Application(Flask):
         self._authenticator = authenticator
         self._public_discovery = public_discovery
 
-    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a function as it is: none is asynchronous."""
-        return func
-
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
         """Find views by path and method alone: hosts and schemes mean nothing, and nothing redirects."""
         if request is None:
             return None
         return MapAdapter(self.url_map, "", "/", "", "http", request.path, request.method)
 
-    def preprocess_request(self) -> None:
-        """Refuse a request without a valid token before anything else looks at it (RFC 7644 section 2)."""
+    def full_dispatch_request(self) -> Response:
+        """Answer a request, of which nothing is looked at before its token (RFC 7644 section 2)."""
         request = cast("_Request", request_ctx.request)
-        rule = request.url_rule
-        view = self.view_functions[rule.endpoint] if rule else None
-        if self._public_discovery and getattr(view, "is_public", False) and "Authorization" not in request.headers:
-            return
-        request.principal = authenticated(self._authenticator, request.environ)
+        try:
+            rule = request.url_rule
+            view = self.view_functions[rule.endpoint] if rule else None
+            if self._needs_token(view, request):
+                request.principal = authenticated(self._authenticator, request.environ)
+            if view is None:
+                self.raise_routing_exception(request)
+            response = view(**request.view_args or {})
+        except Exception as error:  # noqa: BLE001 -- the handlers answer whatever it is
+            response = self.handle_user_exception(error)
+        if request.principal:
+            self._authenticator.note(request.principal)
+        return cast("Response", response)
 
-    def process_response(self, response: Response) -> Response:
-        """Note who asked."""
-        principal = cast("_Request", request_ctx.request).principal
-        if principal:
-            self._authenticator.note(principal)
-        return response
-
-    def make_response(self, rv: Any) -> Response:
-        """Return what a view or an error handler returned, which is a response."""
-        return cast("Response", rv)
+    def _needs_token(self, view: object, request: Request) -> bool:
+        is_public = self._public_discovery and getattr(view, "is_public", False)
+        return not is_public or "HTTP_AUTHORIZATION" in request.environ
 
     def do_teardown_request(self, exc: BaseException | None = None) -> None:
         """Do nothing; requests hold nothing."""

@@ -8,7 +8,7 @@ from flask import request
 from scim_server.protocol.errors import ScimError
 from scim_server.protocol.wording import say
 from scim_server.tokens import Authenticator, Principal
-from scim_server.web.negotiation import language
+from scim_server.web.negotiation import language_in
 from scim_server.web.paths import OTHER_CASE
 
 _View = TypeVar("_View", bound=Callable[..., object])
@@ -27,7 +27,7 @@ def authenticated(authenticator: Authenticator, environ: Mapping[str, Any]) -> P
     if header is None:
         raise ScimError(401, say("The request needs a bearer token."), None, {"WWW-Authenticate": _CHALLENGE})
     scheme, _, token = header.partition(" ")
-    principal = authenticator.principal(token.strip(), language()) if scheme.lower() == "bearer" else None
+    principal = authenticator.principal(token.strip(), language_in(environ)) if scheme.lower() == "bearer" else None
     if principal is None:
         challenge = f'{_CHALLENGE}, error="invalid_token"'
         detail = say("The bearer token is malformed, unknown, expired or revoked.")

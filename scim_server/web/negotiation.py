@@ -1,5 +1,6 @@
 """What does a request say? Its body (media type, size, strict JSON), its query, its language. (RFC 7644 section 3)"""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any
@@ -74,8 +75,13 @@ def drain() -> None:
 
 
 def language() -> str:
-    """Return the language in which a refusal is to speak, by lookup (RFC 4647 section 3.4)."""
-    return _language(request.headers.get("Accept-Language", ""))
+    """Return the language in which a refusal is to speak."""
+    return language_in(request.environ)
+
+
+def language_in(environ: Mapping[str, Any]) -> str:
+    """Return the language that a request asks for, by lookup (RFC 4647 section 3.4)."""
+    return _language(environ.get("HTTP_ACCEPT_LANGUAGE", ""))
 
 
 @lru_cache(256)
