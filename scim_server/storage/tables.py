@@ -52,10 +52,18 @@ def batches(database: Database, table: Table, columns: Sequence[str], size: int 
     beyond = f" WHERE ({key}) > ({', '.join('?' * len(table.key))})"
     last: Row = ()
     while rows := database.rows(f"{read}{beyond if last else ''} ORDER BY {key} LIMIT ?", (*last, size)):
-        before, last = last, rows[-1][: len(table.key)]
-        if not before < last:
-            raise SqlError(f"the rows of {table.name} are not in the order of their keys")
+        last = following(table.name, last, rows[-1][: len(table.key)])
         yield rows
+
+
+def following(table: str, before: Row, last: Row) -> Row:
+    """Return the last key that was read of a table; one that does not come after the last before it leads nowhere.
+
+    Raises SqlError.
+    """
+    if not before < last:
+        raise SqlError(f"the rows of {table} are not in the order of their keys")
+    return last
 
 
 def count(database: Database, table: Table) -> int:

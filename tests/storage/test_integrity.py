@@ -317,15 +317,28 @@ def test_rebuilding_leaves_a_type_without_a_schema_alone(
     assert found(copied, larger) == []
 
 
-def test_looking_at_a_damaged_table_has_an_end(copied: Database, larger: Registry) -> None:
+@pytest.mark.parametrize(
+    ("table", "read"),
+    [
+        ("tombstone", "template FROM tombstone"),
+        ("resource", "FROM resource r LEFT JOIN body"),
+        ("unique_key", "FROM unique_key u LEFT JOIN"),
+    ],
+)
+def test_looking_at_a_damaged_table_has_an_end(copied: Database, larger: Registry, table: str, read: str) -> None:
+    rows, again = copied.rows, []
+
     def never_ends(sql: str, parameters: Sequence[object] = ()) -> list[Row]:
-        return [(5, *"x" * 6), (3, *"x" * 6)] if "template FROM tombstone" in sql else rows(sql, parameters)
+        if read not in sql:
+            return rows(sql, parameters)
+        again[:] = again or rows(sql, parameters)[:1] * 500
+        return again
 
     with pytest.MonkeyPatch.context() as patch:
-        rows = copied.rows
         patch.setattr(copied, "rows", never_ends)
-        findings = list(islice(integrity.check(copied, kinds_in(larger)), 100))
-    assert "it cannot be read: the rows of tombstone are not in the order of their keys" in {
+        findings = list(islice(integrity.check(copied, kinds_in(larger)), 10_000))
+    assert again
+    assert f"it cannot be read: the rows of {table} are not in the order of their keys" in {
         finding.problem for finding in findings
     }
 

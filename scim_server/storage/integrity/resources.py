@@ -15,6 +15,7 @@ from scim_server.storage.documents import COLUMNS
 from scim_server.storage.integrity.findings import Advance, Finding, Kind, KindOf, Scopes, broken, stale
 from scim_server.storage.keys import order_in, scope_in
 from scim_server.storage.rows import Rows, ValueRow, digest_of, rows_of
+from scim_server.storage.tables import following
 
 AT_ONCE = 500
 LAST = 2**63 - 1
@@ -55,7 +56,7 @@ class Batch:
             " FROM resource r LEFT JOIN body b ON b.key = r.key WHERE r.key > ? ORDER BY r.key LIMIT ?",
             (after, AT_ONCE),
         )
-        self.last: int = rows[-1][0] if len(rows) == AT_ONCE else LAST
+        (self.last,) = following("resource", (after,), rows[-1][:1]) if len(rows) == AT_ONCE else (LAST,)
         self.range = after, self.last
         self.values: defaultdict[int, set[ValueRow]] = defaultdict(set)
         strayed = set()
@@ -240,7 +241,7 @@ def check_unique(database: Database, kind_of: KindOf, advance: Advance) -> Itera
         advance(len(rows))
         if len(rows) < AT_ONCE:
             return
-        last = rows[-1][:3]
+        last = following("unique_key", last, rows[-1][:3])
 
 
 def _misused(row: Row, scopes: Scopes) -> str | None:
