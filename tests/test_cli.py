@@ -15,7 +15,7 @@ from subprocess import CompletedProcess
 import pytest
 
 from scim_server import __version__
-from scim_server.cli.common import credential
+from scim_server.cli.caller import credential
 from scim_server.protocol.registry import Registry
 from scim_server.storage.database import Database
 from scim_server.storage.opening import open_database

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx2 as httpx
 import pytest
 
-from scim_server.cli.common import credential
+from scim_server.cli.caller import credential
 from scim_server.storage.opening import open_database
 from tests.scim import create_group
 from tests.server import SCIM_SERVER, Server

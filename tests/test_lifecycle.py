@@ -15,7 +15,7 @@ from subprocess import CompletedProcess
 import httpx2 as httpx
 import pytest
 
-from scim_server.cli.common import credential
+from scim_server.cli.caller import credential
 from scim_server.storage.opening import open_database
 from tests.scim import ACCOUNT_GROUP, create, create_group, create_user
 from tests.server import SCIM_SERVER, Server

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from scim_server.cli.common import CommandError
+from scim_server.cli.caller import CommandError
 from scim_server.protocol.errors import ScimError
 from scim_server.protocol.text import check_text, read_json
 

@@ -1,7 +1,5 @@
 """What do all commands share? Failures as one sentence, the settings, the database."""
 
-import os
-import pwd
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
+from scim_server.cli.caller import CommandError
 from scim_server.cli.terminal import plain
 from scim_server.config import ConfigError, Settings, read_settings, unknown_names
 from scim_server.protocol.errors import ScimError
@@ -26,10 +25,6 @@ if TYPE_CHECKING:
     from scim_server.storage.integrity.findings import KindOf
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-
-
-class CommandError(Exception):
-    """A command was given what it cannot use; the message says why."""
 
 
 _EXPECTED = (
@@ -87,16 +82,6 @@ def confirm(question: str, yes: bool) -> None:
         fail(f"{question} Give --yes where nobody can be asked.")
     if not click.confirm(question, err=True):
         fail("Nothing was done.")
-
-
-def credential() -> str:
-    """Return who the audit says it was: ``cli:`` and the name of the system's user, of the one who called sudo."""
-    caller = os.environ.get("SUDO_UID", "")
-    number = int(caller) if caller.isdecimal() else os.getuid()
-    try:
-        return f"cli:{pwd.getpwuid(number).pw_name}"
-    except (KeyError, OverflowError):
-        return f"cli:{number}"
 
 
 def operator(tenant_name: str | None) -> "Operator":

@@ -10,7 +10,8 @@ from typing import IO
 import click
 
 from scim_server import tenants
-from scim_server.cli.common import credential, fail, progress, settings_in_effect
+from scim_server.cli.caller import credential
+from scim_server.cli.common import fail, progress, settings_in_effect
 from scim_server.config import server_key
 from scim_server.csv_accounts.encodings import CP932
 from scim_server.csv_accounts.exporting import Export

@@ -7,15 +7,8 @@ import click
 
 from scim_server import audit, clock, tenants
 from scim_server.cli import tables
-from scim_server.cli.common import (
-    CommandError,
-    confirm,
-    credential,
-    opened_database,
-    operator,
-    reports,
-    settings_in_effect,
-)
+from scim_server.cli.caller import CommandError, credential
+from scim_server.cli.common import confirm, opened_database, operator, reports, settings_in_effect
 from scim_server.cli.show import show_json_lines
 from scim_server.resources.tombstones import name_of, purge, restore
 from scim_server.storage import tombstones

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import click
 
-from scim_server.cli.common import CommandError, of_tenant, progress, reports, settings_in_effect
+from scim_server.cli.caller import CommandError
+from scim_server.cli.common import of_tenant, progress, reports, settings_in_effect
 
 
 @click.command()

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from scim_server import tenants
-from scim_server.cli.common import CommandError, credential
+from scim_server.cli.caller import CommandError, credential
 from scim_server.config import Settings
 from scim_server.protocol import patch, template
 from scim_server.protocol.errors import ScimError, not_found

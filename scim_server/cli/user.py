@@ -6,8 +6,9 @@ from typing import Any
 import click
 
 from scim_server.cli import tables
+from scim_server.cli.caller import CommandError
 from scim_server.cli.changes import read_changes, read_password
-from scim_server.cli.common import CommandError, confirm, of_tenant, operator, reports
+from scim_server.cli.common import confirm, of_tenant, operator, reports
 from scim_server.cli.show import show_json, show_json_lines, show_lines
 
 _ACCOUNT = "urn:ietf:params:scim:schemas:extension:account:2.0:User"
