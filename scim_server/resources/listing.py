@@ -73,7 +73,7 @@ def _read(
     for kind in kinds:
         parts = kind.parts_for(query.projection)
         found, total = documents.on_page(kind.shared.database, page, kind.scope(by), parts, counted=len(kinds) == 1)
-        for key, sort_key, stored in found:
-            rows.append((key, sort_key))
-            texts[key] = kind.represent(stored, by, query.projection).text
+        for sort_key, stored in found:
+            rows.append((stored.key, sort_key))
+            texts[stored.key] = kind.represent(stored, by, query.projection).text
     return paging.Page([(Position(sort_key, key), texts[key]) for key, sort_key in pages.in_order(rows, order)], total)

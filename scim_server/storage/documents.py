@@ -74,7 +74,6 @@ def get(database: Database, scope: int, id: str, parts: tuple[Part, ...] = ()) -
 class OnPage(NamedTuple):
     """A resource of a page, with what it is sorted by."""
 
-    key: int
     sort_key: str | None
     stored: Stored
 
@@ -94,7 +93,7 @@ def on_page(
         " WHERE r.key >= ? AND r.key < ?"
     )
     rows = database.rows(sql, (*page.tables.parameters, *total.parameters, low, high))
-    return [OnPage(row[2], row[1], _stored(row[2:])) for row in rows], rows[0][0] if rows else None
+    return [OnPage(row[1], _stored(row[2:])) for row in rows], rows[0][0] if rows else None
 
 
 def with_ids(database: Database, scope: int, ids: Iterable[str], parts: tuple[Part, ...] = ()) -> list[Stored]:

@@ -28,9 +28,6 @@ class _Stateless(SessionInterface):
     def open_session(self, app: Flask, request: Request) -> SessionMixin:
         return self._none
 
-    def is_null_session(self, obj: object) -> bool:
-        return True
-
 
 class Application(Flask):
     """Answers no request without a valid token, but for views marked `public` where discovery is."""
