@@ -1,18 +1,16 @@
 """How is an SQLite file read by many and written by one at a time?"""
 
-import fcntl
 import os
 import sqlite3
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from peewee import SqliteDatabase
-
+from scim_server.storage.commits import Commits, File
 from scim_server.storage.database import Busy, Damage, Database, DatabaseError, Row, Unavailable, refusals
 from scim_server.storage.layout import OBJECTS_OF_SQLITE, PARTS_OF_SQLITE, Layout, of_sqlite
+from scim_server.storage.locks import LockFile
 
 PRAGMAS = {
     "journal_mode": "wal",
@@ -38,9 +36,13 @@ class Sqlite(Database):
         self.directory = self.path.parent
         if sqlite3.sqlite_version_info < _OLDEST:
             raise DatabaseError(f"SQLite {sqlite3.sqlite_version} is too old; 3.35 or later is needed.")
-        self.peewee = SqliteDatabase(self.name, pragmas=PRAGMAS)
-        self._writer = threading.Lock()
-        self._lock_files: dict[str, tuple[int, int]] = {}
+        self.peewee = self._file()
+        self._commits = Commits(self.peewee, LockFile(Path(f"{self.path}.lock")))
+        self._claims = LockFile(Path(f"{self.path}.claims"))
+
+    def _file(self) -> File:
+        # Threads that go on with a connection wait for one another.
+        return File(self.name, pragmas=PRAGMAS, check_same_thread=False)
 
     def each(self, sql: str, parameters: Sequence[Any] = ()) -> Iterator[Row]:
         """Run a statement and yield its rows as they are asked for; within a `snapshot` they are of one state."""
@@ -56,33 +58,22 @@ class Sqlite(Database):
     def transaction(self, *, waits: bool = True) -> Iterator[None]:
         """Write atomically: all of the block is committed and on disk at its end, or nothing is.
 
-        Writers of all threads and processes queue at a file lock, which is fair; SQLite's own busy
-        handler is not. The lock is taken before BEGIN IMMEDIATE, so a transaction never fails as locked.
+        Writers of all threads and processes queue, and threads that wait for one another may share a commit.
         Raises Busy when another one writes and this one does not wait.
         """
-        with self.writing(waits=waits), self.peewee.atomic("IMMEDIATE"):
-            yield
-
-    @contextmanager
-    def writing(self, *, waits: bool = True) -> Iterator[None]:
-        """Let no other thread or process write. Raises Busy as `transaction` does."""
-        if not self._writer.acquire(blocking=waits):
-            raise Busy
         try:
-            descriptor = self._lock_descriptor("lock")
-            how = fcntl.LOCK_EX if waits else fcntl.LOCK_EX | fcntl.LOCK_NB
-            if not _is_locked(lambda: fcntl.flock(descriptor, how)):
-                raise Busy
-            try:
+            with self._commits.transaction(waits=waits):
                 yield
-            except Unavailable:
-                # One that was opened while the file could not be written would never write.
-                self.close()
-                raise
-            finally:
-                fcntl.flock(descriptor, fcntl.LOCK_UN)
-        finally:
-            self._writer.release()
+        except Busy:
+            raise
+        except Unavailable:
+            # A connection that was opened while the file could not be written would never write.
+            self.close()
+            raise
+
+    def writing(self, *, waits: bool = True) -> AbstractContextManager[None]:
+        """Let no other thread or process write. Raises Busy as `transaction` does."""
+        return self._commits.alone(waits=waits)
 
     def rewrite(self) -> bool:
         """Write the file anew, without what is left in it of deleted rows, and empty the write-ahead log.
@@ -108,25 +99,8 @@ class Sqlite(Database):
         with self.peewee.atomic("DEFERRED"):
             yield
 
-    @contextmanager
-    def _claim_of_process(self, number: int) -> Iterator[bool]:
-        # A byte of a file can be locked, though it is not there.
-        with self._claiming:
-            descriptor = self._lock_descriptor("claims")
-        with _byte_lock(descriptor, number) as is_held:
-            yield is_held
-
-    def _lock_descriptor(self, ending: str) -> int:
-        # A descriptor inherited over fork shares its lock with the parent, so each process opens its own.
-        process, descriptor = self._lock_files.get(ending, (0, 0))
-        if process != os.getpid():
-            path = self.path.with_name(f"{self.path.name}.{ending}")
-            try:
-                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            except OSError as error:
-                raise Unavailable(f"{path}: {error.strerror}") from error
-            self._lock_files[ending] = os.getpid(), descriptor
-        return descriptor
+    def _claim_of_process(self, number: int) -> AbstractContextManager[bool]:
+        return self._claims.byte(number)
 
     def check(self) -> None:
         """Refuse a database that can never be used as it is. Raises DatabaseError."""
@@ -172,29 +146,6 @@ class Sqlite(Database):
         """Apply the pending migrations, each in a transaction, and return their names."""
         create_private(self.path)
         return super().upgrade()
-
-
-@contextmanager
-def _byte_lock(descriptor: int, offset: int) -> Iterator[bool]:
-    """Lock one byte of a file, unless another process has; tell whether."""
-    if not _is_locked(lambda: fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, offset)):
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        fcntl.lockf(descriptor, fcntl.LOCK_UN, 1, offset)
-
-
-def _is_locked(lock: Callable[[], None]) -> bool:
-    """Lock, unless another process has; tell whether. Raises Unavailable."""
-    try:
-        lock()
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        raise Unavailable(f"a lock: {error.strerror}") from error
-    return True
 
 
 def path_in(url: str) -> Path:

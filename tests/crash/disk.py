@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, cast
 
 import apsw
-from peewee import SqliteDatabase
 from playhouse.apsw_ext import APSWDatabase
 
+from scim_server.storage.commits import File
 from scim_server.storage.sqlite import PRAGMAS, Sqlite
 
 _SECTOR = 512
@@ -149,7 +149,7 @@ class _File(apsw.VFSFile):
             self.disk.synced()
 
 
-class _Apsw(APSWDatabase):
+class _Apsw(File, APSWDatabase):
     """A driver that writes times as Python's own does."""
 
     def _add_conn_hooks(self, conn: apsw.Connection) -> None:
@@ -161,8 +161,11 @@ class DatabaseOn(Sqlite):
     """The database as the server opens it, on a disk."""
 
     def __init__(self, path: Path, disk: Disk, **pragmas: Any) -> None:
+        self._disk, self._pragmas = disk.name, PRAGMAS | pragmas
         super().__init__(f"sqlite:///{path}")
-        self.peewee = _Apsw(str(path), pragmas=PRAGMAS | pragmas, vfs=disk.name)
+
+    def _file(self) -> File:
+        return _Apsw(self.name, pragmas=self._pragmas, vfs=self._disk)
 
     def run(self, sql: str, parameters: Any = ()) -> int:
         self.peewee.execute_sql(sql, parameters)
@@ -174,7 +177,9 @@ class Glance(Sqlite):
 
     def __init__(self, path: Path) -> None:
         super().__init__(f"sqlite:///{path}")
-        self.peewee = SqliteDatabase(str(path), pragmas=PRAGMAS | {"synchronous": "off"})
+
+    def _file(self) -> File:
+        return File(self.name, pragmas=PRAGMAS | {"synchronous": "off"})
 
 
 def put_back(image: Mapping[str, bytes], directory: Path) -> None:
