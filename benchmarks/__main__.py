@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from benchmarks import bulk, instructions, members, memory, profiles, refusals, report, requests, writers
+from benchmarks import bulk, bulk_postgres, instructions, members, memory, profiles, refusals, report, requests, writers
 from benchmarks.harness import Row, show
 from benchmarks.options import Options, read_options
 from benchmarks.peers import comparison
@@ -18,6 +18,7 @@ PARTS: dict[str, tuple[str, Callable[[Options], list[Row]]]] = {
     "instructions": ("Instructions", instructions.run),
     "members": ("Groups of 100,000 members", members.run),
     "bulk": ("Bulk", bulk.run),
+    "postgres": ("Bulk on PostgreSQL", bulk_postgres.run),
     "writers": ("Writing processes", writers.run),
     "memory": ("Memory", memory.run),
     "peers": ("Peers", comparison.run),

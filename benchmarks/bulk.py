@@ -85,7 +85,7 @@ def rows_of_one_bulk(running: Running, name: str) -> Rows:
     bulk(running, name)
     rows: Rows = {}
     for table, key in keys.items():
-        columns = [column[1] for column in database.rows(f"PRAGMA table_info({table})")]
+        columns = [column[0] for column in database.peewee.execute_sql(f"SELECT * FROM {table} LIMIT 0").description]
         found = database.rows(f"SELECT * FROM {table} WHERE {key} > ? ORDER BY {key}", (last[table],))
         rows[table] = [tuple(map(later, columns, row)) for row in found]
         if table == "resource":

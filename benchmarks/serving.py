@@ -79,8 +79,8 @@ def free_port() -> int:
 
 
 @contextmanager
-def server(workers: int = 1, data: Path | None = None) -> Iterator[Running]:
-    """Start the real server in a temporary directory, on a fresh database or a copy of a prepared one."""
+def server(workers: int = 1, data: Path | None = None, database_url: str | None = None) -> Iterator[Running]:
+    """Start the real server in a temporary directory, on a fresh database, a copy of a prepared one, or another one."""
     with tempfile.TemporaryDirectory() as directory:
         port = free_port()
         environment = {
@@ -89,6 +89,8 @@ def server(workers: int = 1, data: Path | None = None) -> Iterator[Running]:
             "SCIM_WORKERS": str(workers),
             "SCIM_LOG_LEVEL": "error",
         }
+        if database_url:
+            environment["SCIM_DATABASE_URL"] = database_url
         settings = read_settings(environment)
         if data:
             shutil.copytree(data, directory, dirs_exist_ok=True)

@@ -17,7 +17,8 @@ from scim_server import config, tenants, tokens
 from scim_server.protocol.registry import Registry, load_registry
 from scim_server.storage.database import Database
 from scim_server.storage.opening import open_database
-from tests.postgres import Databases, databases
+from tests.cluster import Databases
+from tests.postgres import databases
 from tests.server import Server
 
 _names = count(1)

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import httpx2 as httpx
 
-from tests.postgres import Databases
+from tests.cluster import Databases
 from tests.server import Server, free_port
 
 

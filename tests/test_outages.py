@@ -13,8 +13,8 @@ import pytest
 
 from scim_server.storage.database import Unavailable
 from scim_server.storage.opening import open_database
+from tests.cluster import Cluster, Databases
 from tests.load import Load
-from tests.postgres import Cluster, Databases
 from tests.scim import assert_scim_error
 from tests.server import Server, wait_for
 

@@ -14,7 +14,7 @@ from scim_server.protocol.registry import Registry
 from scim_server.storage import backup
 from scim_server.storage.backup import BackupError
 from scim_server.storage.opening import open_database
-from tests.postgres import Databases
+from tests.cluster import Databases
 from tests.server import wait_for
 from tests.storage.conftest import furnished
 from tests.storage.life import Life

@@ -22,7 +22,7 @@ from scim_server.storage.keys import scope_of
 from scim_server.storage.opening import check_url, open_database, without_password
 from scim_server.storage.rows import rows_of
 from scim_server.storage.spelling import spelled
-from tests.postgres import Databases
+from tests.cluster import Databases
 from tests.scim import USER
 from tests.storage.conftest import House, furnished
 

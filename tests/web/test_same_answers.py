@@ -20,8 +20,8 @@ from scim_server import clock
 from scim_server.app import create_app
 from scim_server.protocol.registry import Registry
 from scim_server.resources import base, paging
+from tests.cluster import Databases
 from tests.filters import INSTANTS, Maker
-from tests.postgres import Databases
 from tests.scim import ACCOUNT_GROUP, ACCOUNT_USER, BULK_REQUEST, ENTERPRISE, PATCH_OP
 from tests.server import Server
 
