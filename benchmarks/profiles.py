@@ -4,17 +4,19 @@ Run it as ``python -m benchmarks.profiles``.
 """
 
 import cProfile
+import io
 import json
 import os
 import pstats
+import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from urllib.parse import quote
+from typing import Any
+from urllib.parse import quote, unquote
 
 from benchmarks.bulk import user
 from benchmarks.data import Person, prepared, some_people
-from benchmarks.loop import call
 from benchmarks.options import Options, read_options
 from benchmarks.serving import server
 from scim_server.app import create_app
@@ -43,6 +45,26 @@ def run(options: Options) -> dict[str, str]:
 
 def _search(person: Person) -> str:
     return "Users?filter=" + quote(f'userName eq "{person.user_name}"')
+
+
+def call(app: Callable[..., Iterable[bytes]], target: str, token: str, method: str = "GET", body: bytes = b"") -> int:
+    """Send a request to an application, without a server around it, and return the size of the answer."""
+    path, _, query = target.partition("?")
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": method, "SCRIPT_NAME": "", "PATH_INFO": unquote(path), "QUERY_STRING": query,
+        "SERVER_NAME": "127.0.0.1", "SERVER_PORT": "8080", "SERVER_PROTOCOL": "HTTP/1.1", "HTTP_HOST": "127.0.0.1",
+        "HTTP_ACCEPT": "application/scim+json", "HTTP_AUTHORIZATION": f"Bearer {token}", "REMOTE_ADDR": "127.0.0.1",
+        "wsgi.version": (1, 0), "wsgi.url_scheme": "http", "wsgi.input": io.BytesIO(body), "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True, "wsgi.multiprocess": True, "wsgi.run_once": False,
+        "CONTENT_TYPE": "application/scim+json", "CONTENT_LENGTH": str(len(body)),
+    }  # fmt: skip
+    statuses: list[str] = []
+    answer = app(environ, lambda status, *_: statuses.append(status))
+    size = sum(map(len, answer))
+    if close := getattr(answer, "close", None):
+        close()
+    assert statuses[0][:3] in {"200", "201"}, (statuses, target)
+    return size
 
 
 def profiled(calls: Sequence[Callable[[], object]]) -> str:

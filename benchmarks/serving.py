@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,8 +79,13 @@ def free_port() -> int:
 
 
 @contextmanager
-def server(workers: int = 1, data: Path | None = None, database_url: str | None = None) -> Iterator[Running]:
-    """Start the real server in a temporary directory, on a fresh database, a copy of a prepared one, or another one."""
+def server(
+    workers: int = 1, data: Path | None = None, database_url: str | None = None, tool: Sequence[str] = ()
+) -> Iterator[Running]:
+    """Start the real server in a temporary directory, on a fresh database, a copy of a prepared one, or another one.
+
+    A ``tool`` is the command that runs it, if one does.
+    """
     with tempfile.TemporaryDirectory() as directory:
         port = free_port()
         environment = {
@@ -98,7 +103,7 @@ def server(workers: int = 1, data: Path | None = None, database_url: str | None 
         subprocess.run([*command, "init"], env=os.environ | environment, check=True, stdout=subprocess.DEVNULL)
         database = open_database(settings.database_url)
         token = tokens.create(database, server_key(settings), tenants.find(database, None), "bench", ["admin"], 1)
-        process = subprocess.Popen([*command, "serve"], env=os.environ | environment, stdout=subprocess.DEVNULL)
+        process = subprocess.Popen([*tool, *command, "serve"], env=os.environ | environment, stdout=subprocess.DEVNULL)
         http = httpx.Client(base_url=settings.base_url, headers={"Authorization": f"Bearer {token}"}, timeout=120)
         try:
             _wait(port, process)
@@ -111,11 +116,13 @@ def server(workers: int = 1, data: Path | None = None, database_url: str | None 
 
 
 @contextmanager
-def gunicorn(application: str, workers: int, environment: dict[str, str] | None = None) -> Iterator[Serving]:
+def gunicorn(
+    application: str, workers: int, environment: dict[str, str] | None = None, tool: Sequence[str] = ()
+) -> Iterator[Serving]:
     """Serve another application as the server is served: the kind of its workers, its threads, its connections."""
     port = free_port()
     settings = {"SCIM_BIND": f"127.0.0.1:{port}", "SCIM_WORKERS": str(workers), "SCIM_LOG_LEVEL": "error"}
-    command = [sys.executable, "-m", "gunicorn", "--config", "python:scim_server.gunicorn_conf", application]
+    command = [*tool, sys.executable, "-m", "gunicorn", "--config", "python:scim_server.gunicorn_conf", application]
     process = subprocess.Popen(command, env=os.environ | settings | (environment or {}), stdout=subprocess.DEVNULL)
     try:
         _wait(port, process)
