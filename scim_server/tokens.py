@@ -26,7 +26,7 @@ from scim_server.protocol.schema import ResourceType
 from scim_server.protocol.text import check_line, folded
 from scim_server.protocol.wording import say, together
 from scim_server.storage import documents, passwords
-from scim_server.storage.database import Busy, Database, Row, Unavailable
+from scim_server.storage.database import Busy, Database, Row, SqlError
 from scim_server.storage.keys import scope_of
 from scim_server.storage.models import Token
 from scim_server.tenants import Tenant
@@ -316,7 +316,7 @@ class Authenticator:
                     " CASE WHEN habit.last_used < excluded.last_used THEN excluded.last_used ELSE habit.last_used END",
                     [(id, name, uses, times[id]) for (id, name), uses in habits.items()],
                 )
-        except Unavailable as error:
+        except SqlError as error:
             with self._lock:
                 self._used = used | self._used
                 self._habits.update(habits)

@@ -17,7 +17,7 @@ from scim_server import tenants, tokens
 from scim_server.protocol.errors import ScimError
 from scim_server.protocol.habits import ALL
 from scim_server.protocol.registry import Registry
-from scim_server.storage.database import Database, Unavailable
+from scim_server.storage.database import Conflict, Database, Unavailable
 from scim_server.storage.keys import key_of, scope_of
 from scim_server.tenants import Tenant
 from scim_server.tokens import Authenticator, Principal, TokenError
@@ -297,6 +297,7 @@ class TestLastUse:
         use(authenticator, token)
         assert self.last_used(database, token) == "2999-01-01T00:00:00.000"
 
+    @pytest.mark.parametrize("failure", [Unavailable("disk I/O error"), Conflict("another one's, of the same commit")])
     def test_a_write_that_fails_refuses_nobody_and_is_made_up_for(
         self,
         database: Database,
@@ -304,9 +305,10 @@ class TestLastUse:
         authenticator: Authenticator,
         monkeypatch: pytest.MonkeyPatch,
         caplog: pytest.LogCaptureFixture,
+        failure: Exception,
     ) -> None:
         def fail(*_: object) -> None:
-            raise Unavailable("disk I/O error")
+            raise failure
 
         with monkeypatch.context() as broken, caplog.at_level(logging.WARNING):
             broken.setattr(database, "run_many", fail)

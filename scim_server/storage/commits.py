@@ -9,12 +9,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 from peewee import SqliteDatabase
 
-from scim_server.storage.database import Busy, SqlError, refusals
+from scim_server.storage.database import Busy, SqlError, Unavailable, refusals
 from scim_server.storage.locks import LockFile
 
 _LONGEST = 0.01
@@ -59,9 +59,9 @@ class _Group:
     def member(self) -> Iterator[None]:
         """Undo what the block does if it fails, and nothing before it; the first is undone with all."""
         is_first = self.is_empty
+        if not is_first:
+            self._run("SAVEPOINT member")
         try:
-            if not is_first:
-                self._run("SAVEPOINT member")
             yield
             if not is_first:
                 self._run("RELEASE member")
@@ -69,7 +69,7 @@ class _Group:
         except BaseException as error:
             if not self.connection.in_transaction:
                 # With a full disk SQLite undoes everything by itself.
-                self.failure = error if isinstance(error, SqlError) else None
+                self.failure = _as_told(error)
             elif not is_first:
                 self._undo_member()
             raise
@@ -77,31 +77,45 @@ class _Group:
     def _undo_member(self) -> None:
         try:
             self._run("ROLLBACK TO member")
-        except SqlError as failure:
-            self.failure = failure
+            # Left where it is, it would be what the next one goes back to that cannot begin.
+            self._run("RELEASE member")
+        except BaseException as failure:  # noqa: BLE001 -- whatever it is, half of a write would stay
+            self.failure = _as_told(failure)
 
     def end(self) -> None:
         """Commit what is to be kept, or nothing, and let everyone know."""
         try:
             if not self.failure:
                 self._run("ROLLBACK" if self.is_empty else "COMMIT")
-        except SqlError as failure:
-            self.failure = failure
+        except BaseException as failure:
+            self.failure = _as_told(failure)
+            raise
         finally:
-            if self.connection.in_transaction:
-                with suppress(SqlError):
+            try:
+                if self.connection.in_transaction:
                     self._run("ROLLBACK")
-            self._ended.set()
+            except BaseException as failure:
+                # Who is told that the database is unavailable closes the connection, and the transaction with it.
+                self.failure = Unavailable(str(_as_told(failure)))
+                raise
+            finally:
+                self._ended.set()
 
     def wait(self) -> None:
         """Wait for the end. Raises what has undone everything."""
         self._ended.wait()
         if self.failure:
-            raise type(self.failure)(*self.failure.args) from self.failure
+            raise _as_told(self.failure)
 
     def _run(self, sql: str) -> None:
         with refusals:
             self.connection.execute(sql)
+
+
+def _as_told(error: BaseException) -> SqlError:
+    """Return what everyone of a group is told of a failure: a copy, which keeps no frames and what was sent alive."""
+    kind = type(error) if isinstance(error, SqlError) else Unavailable
+    return kind(str(error) or type(error).__name__)
 
 
 class Commits:
@@ -121,24 +135,23 @@ class Commits:
         What fails is undone alone. Yet nobody goes on, not even with a refusal, before the commit of what was seen.
         Raises Busy as `alone` does, and to everyone of a group what made its commit fail.
         """
-        group = None
+        group = self._joined(waits=waits)
         try:
-            with self._in_turn(waits=waits):
-                group = self._group or self._begin(waits=waits)
-                try:
-                    with self._file.continuing(group.connection), group.member():
-                        yield
-                finally:
-                    if not (self._waiting and group.may_go_on):
-                        self._end(group)
-        finally:
-            if group:
-                group.wait()
+            try:
+                with self._file.continuing(group.connection), group.member():
+                    yield
+            finally:
+                self._leave(group, waits=waits)
+        except Exception:
+            group.wait()
+            raise
+        group.wait()
 
     @contextmanager
     def alone(self, *, waits: bool = True) -> Iterator[None]:
         """Let no other thread or process write. Raises Busy when another one does and this one does not wait."""
-        with self._in_turn(waits=waits):
+        self._take_turn(waits=waits)
+        try:
             if self._group:
                 self._end(self._group)
             self._lock.take(waits=waits)
@@ -146,24 +159,33 @@ class Commits:
                 yield
             finally:
                 self._lock.give_back()
-
-    @contextmanager
-    def _in_turn(self, *, waits: bool) -> Iterator[None]:
-        if waits:
-            self._waiting.append(None)
-        try:
-            is_ours = self._turn.acquire(blocking=waits)
-        finally:
-            if waits:
-                self._waiting.pop()
-        if not is_ours:
-            raise Busy
-        try:
-            yield
         finally:
             self._turn.release()
 
+    def _take_turn(self, *, waits: bool) -> None:
+        if self._file.in_transaction():
+            raise RuntimeError("a transaction within another one")
+        if not waits:
+            if not self._turn.acquire(blocking=False):
+                raise Busy
+            return
+        self._waiting.append(None)
+        try:
+            self._turn.acquire()
+        finally:
+            self._waiting.pop()
+
+    def _joined(self, *, waits: bool) -> _Group:
+        """Take the turn, and begin a transaction if none is open."""
+        self._take_turn(waits=waits)
+        try:
+            return self._group or self._begin(waits=waits)
+        except BaseException:
+            self._turn.release()
+            raise
+
     def _begin(self, *, waits: bool) -> _Group:
+        group = _Group(self._file.connection())  # type: ignore[no-untyped-call]
         # After the lock is taken, BEGIN IMMEDIATE never fails as locked; SQLite's own waiting is not fair.
         self._lock.take(waits=waits)
         try:
@@ -171,8 +193,16 @@ class Commits:
         except BaseException:
             self._lock.give_back()
             raise
-        self._group = _Group(self._file.connection())  # type: ignore[no-untyped-call]
-        return self._group
+        self._group = group
+        return group
+
+    def _leave(self, group: _Group, *, waits: bool) -> None:
+        """Give the turn to who waits for it, with the transaction; end that if nobody does, or it has taken long."""
+        try:
+            if not (waits and self._waiting and group.may_go_on):
+                self._end(group)
+        finally:
+            self._turn.release()
 
     def _end(self, group: _Group) -> None:
         self._group = None

@@ -1,17 +1,22 @@
 """Which writes of threads share a commit, and what becomes of the others when one fails?"""
 
+import concurrent.futures
+import gc
 import sqlite3
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from random import Random
+from typing import Any, ClassVar
 
 import pytest
 
 from scim_server.storage import commits
-from scim_server.storage.database import Busy, Conflict, Unavailable
+from scim_server.storage.database import Busy, Conflict, SqlError, Unavailable
 from scim_server.storage.sqlite import Sqlite
 from tests.server import wait_for
 
@@ -26,6 +31,11 @@ class Writers:
         self.database = Sqlite(f"sqlite:///{path}")
         self.told: list[str] = []
         self._pool = pool
+
+    def use(self, connection: type[sqlite3.Connection]) -> None:
+        """Open further connections of this kind."""
+        self.database.close()
+        self.database.peewee.connect_params["factory"] = connection
 
     def add(self, number: int) -> None:
         self.database.run("INSERT INTO number (n) VALUES (?)", (number,))
@@ -80,6 +90,24 @@ def writers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Writers
         writers.database.close()
 
 
+class Starved(sqlite3.Connection):
+    """A connection that lacks memory for some statements, each once."""
+
+    without: ClassVar[list[str]] = []
+
+    def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
+        if sql not in self.without:
+            return super().execute(sql, *parameters)
+        self.without.remove(sql)
+        if sql == "RELEASE member":
+            super().execute(sql)
+            raise KeyboardInterrupt
+        raise MemoryError
+
+
+def nothing() -> None: ...
+
+
 def fail() -> None:
     raise ZeroDivisionError
 
@@ -126,7 +154,7 @@ def test_nobody_is_told_before_the_commit(writers: Writers) -> None:
 
 @pytest.mark.parametrize("failing", range(3))
 def test_what_fails_is_undone_alone(writers: Writers, failing: int) -> None:
-    thens = [fail if number == failing else lambda: None for number in range(3)]
+    thens = [fail if number == failing else nothing for number in range(3)]
     with writers.held_up(thens[0]) as futures:
         futures += [writers.start(writers.write, number, thens[number]) for number in (1, 2)]
     errors = [future.exception(30) for future in futures]
@@ -202,6 +230,106 @@ def test_what_cannot_be_undone_alone_undoes_all(writers: Writers) -> None:
     assert writers.kept() == set()
 
 
+@pytest.mark.parametrize("without", [["COMMIT"], ["COMMIT", "ROLLBACK"], ["ROLLBACK TO member"], ["ROLLBACK"]])
+def test_without_memory_all_is_undone_and_everyone_is_told(writers: Writers, without: list[str]) -> None:
+    def starve() -> None:
+        Starved.without[:] = without
+
+    def orphan() -> None:
+        writers.database.run("INSERT INTO number VALUES (8, 8)")
+
+    writers.use(Starved)
+    with writers.held_up(starve) as futures:
+        futures += [writers.start(writers.write, 1, orphan if without == ["ROLLBACK"] else fail)]
+    assert [isinstance(future.exception(30), Unavailable) for future in futures] == [True] * 2
+    assert not Starved.without
+    assert writers.kept() == set()
+    with closing(Sqlite(f"sqlite:///{writers.path}")) as other, other.transaction():
+        other.run("INSERT INTO number (n) VALUES (9)")
+    writers.write(10)
+    assert writers.kept() == {9, 10}
+
+
+@pytest.mark.parametrize(
+    ("sql", "told", "kept"), [("SAVEPOINT member", MemoryError, {0, 2}), ("RELEASE member", Unavailable, set())]
+)
+def test_nobody_undoes_what_came_after_one_that_was_undone(
+    writers: Writers, sql: str, told: type[Exception], kept: set[int]
+) -> None:
+    """Those who come are 0, 1 which is undone, 2, and 3 whose SQL fails, or is done and the thread is interrupted."""
+
+    def starve() -> None:
+        Starved.without[:] = [sql]
+
+    def in_order(then: Callable[[], object], reached: threading.Event) -> None:
+        """Let the next one wait before this one ends."""
+        reached.set()
+        wait_for(lambda: writers.database._commits._waiting)
+        then()
+
+    writers.use(Starved)
+    first, second = threading.Event(), threading.Event()
+    with writers.held_up() as futures:
+        futures += [writers.start(writers.write, 1, partial(in_order, fail, first))]
+    assert first.wait(30)
+    before_it_begins, within = (starve, nothing) if sql.startswith("SAVEPOINT") else (nothing, starve)
+    futures += [writers.start(writers.write, 2, partial(in_order, before_it_begins, second))]
+    assert second.wait(30)
+    futures += [writers.start(writers.write, 3, within)]
+    errors = [future.exception(30) for future in futures]
+    assert isinstance(errors[3], KeyboardInterrupt if told is Unavailable else told)
+    assert [isinstance(error, Unavailable) for error in errors[::2]] == [told is Unavailable] * 2
+    assert writers.kept() == kept
+
+
+@pytest.mark.parametrize(
+    "sql",
+    ["INSERT INTO number VALUES (8, 8)", "INSERT INTO big VALUES (zeroblob(100000))"],
+)
+def test_of_what_failed_nothing_is_held_on_to(writers: Writers, sql: str) -> None:
+    class Sent:
+        """What a client sent."""
+
+    def write() -> "weakref.ref[Sent]":
+        sent = Sent()
+        with suppress(SqlError):
+            writers.write(1, partial(work, sent))
+        return weakref.ref(sent)
+
+    def work(_: Sent) -> None:
+        writers.database.run(sql)
+
+    writers.database.run("CREATE TABLE big (b)")
+    writers.database.run("PRAGMA max_page_count = 8")
+    gc.disable()
+    try:
+        assert write()() is None
+    finally:
+        gc.enable()
+
+
+def test_a_beginning_that_fails_keeps_no_lock(writers: Writers) -> None:
+    with closing(Sqlite(f"sqlite:///{writers.path}")) as other:
+        with writers.database.snapshot(), pytest.raises(RuntimeError, match="within another"):
+            writers.write(1)
+        connection = writers.database.peewee.connection()
+        connection.execute("BEGIN")
+        with pytest.raises(Unavailable, match="within a transaction"):
+            writers.write(1)
+        with other.transaction(waits=False):
+            other.run("INSERT INTO number (n) VALUES (2)")
+    writers.write(3)
+    assert writers.kept() == {2, 3}
+
+
+def test_who_writes_alone_keeps_other_processes_from_writing(writers: Writers) -> None:
+    with closing(Sqlite(f"sqlite:///{writers.path}")) as other:
+        with writers.database.writing(), pytest.raises(Busy), other.transaction(waits=False):
+            pass
+        with other.transaction(waits=False):
+            pass
+
+
 def test_who_writes_alone_commits_what_others_share(writers: Writers) -> None:
     def rewrite() -> None:
         assert writers.database.rewrite()
@@ -226,6 +354,25 @@ def test_who_does_not_wait_leaves_what_others_share(writers: Writers) -> None:
     for future in futures:
         future.result(30)
     assert writers.kept() == {0, 1}
+
+
+def test_who_does_not_wait_ends_what_it_joins(writers: Writers) -> None:
+    """It comes between one who leaves a transaction to another and that one."""
+    queue = writers.database._commits
+
+    def hurry() -> None:
+        with writers.database.transaction(waits=False):
+            writers.add(1)
+
+    queue._waiting.append(None)
+    futures = [writers.start(writers.write, 0)]
+    wait_for(lambda: queue._group and not queue._turn.locked())
+    futures += [writers.start(hurry)]
+    done = concurrent.futures.wait(futures, timeout=10).done
+    queue._waiting.pop()
+    writers.write(2)
+    assert done == set(futures)
+    assert writers.kept() == {0, 1, 2}
 
 
 def test_what_is_read_and_nested_within_sees_those_before(writers: Writers) -> None:
@@ -255,7 +402,7 @@ def test_what_many_write_at_random_is_there_or_was_refused(
         for number in range(seed * 100, seed * 100 + 60):
             is_good = random.random() < 0.7
             with nullcontext() if is_good else pytest.raises(ZeroDivisionError):
-                writers.write(number, (lambda: None) if is_good else fail)
+                writers.write(number, nothing if is_good else fail)
             done |= {number} if is_good else set()
             assert done <= writers.kept()
         return done
