@@ -12,6 +12,13 @@ Hashes = dict[str, str]
 """The hashes made of passwords for one resource."""
 
 
+class Derived(NamedTuple):
+    """What is derived of a resource: the members for each slot, by its letter, and what its version depends on."""
+
+    members: dict[str, bytes]
+    digested: bytes = b""
+
+
 class Representation(NamedTuple):
     """A resource as a client sees it: JSON text, entity tag, URI."""
 
