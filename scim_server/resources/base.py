@@ -108,9 +108,9 @@ class Resources:
 
     def deriver(self, by: Principal, names: tuple[str, ...]) -> Callable[[Parts], Derived]:
         """Return what makes the derived members for each slot, of parts that have these names."""
-        return lambda _: Derived({})
+        return lambda _: ({}, b"")
 
-    def version_of(self, number: int, derived: Derived) -> str:
+    def version_of(self, number: int, digested: bytes) -> str:
         """Return the entity tag (RFC 7644 section 3.14)."""
         return f'W/"{number}"'
 
@@ -172,7 +172,7 @@ class Resources:
         """Return the entity tags of those resources that exist. One statement."""
         found = documents.with_ids(self.shared.database, self.scope(by), ids, self.parts_for(NOTHING))
         derive = self.deriver(by, self._needed(NOTHING)[0])
-        return {stored.id: self.version_of(stored.version, derive(stored.parts)) for stored in found}
+        return {stored.id: self.version_of(stored.version, derive(stored.parts)[1]) for stored in found}
 
     def represent(
         self,
@@ -193,15 +193,14 @@ class Resources:
         head = f'"meta":{{"resourceType":"{self.name}","created":"'
 
         def render(stored: documents.Stored) -> Representation:
-            derived = derive(stored.parts)
-            tag = self.version_of(stored.version, derived)
+            members, digested = derive(stored.parts)
+            tag = self.version_of(stored.version, digested)
             location = root + stored.id
             quoted = tag.replace('"', '\\"')
             meta = (
                 f'{head}{stored.created}Z","lastModified":"{stored.modified}Z",'
                 f'"location":"{location}","version":"{quoted}"}}'
             ).encode()
-            members = derived.members
             members["t"] = members["t"] + b"," + meta if "t" in members else meta
             body = template.fill(stored.template, self._slots, members)
             if not is_whole:
@@ -211,7 +210,7 @@ class Resources:
         return render
 
     def _version(self, stored: documents.Stored, by: Principal) -> str:
-        return self.version_of(stored.version, self.deriver(by, self._needed(NOTHING)[0])(stored.parts))
+        return self.version_of(stored.version, self.deriver(by, self._needed(NOTHING)[0])(stored.parts)[1])
 
     def extender(self, names: tuple[str, ...], projection: Projection) -> Callable[[bytes, int, Parts], Text] | None:
         """Return what completes JSON text with what may be too large to be read along, if anything is.

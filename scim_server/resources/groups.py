@@ -37,7 +37,7 @@ class Groups(Resources):
             services = self.references.described(dict(zip(names, parts, strict=True)).get(SERVICES))
             for service in services:
                 del service["type"]
-            return Derived({"a": b'"services":' + orjson.dumps(services)} if services else {})
+            return {"a": b'"services":' + orjson.dumps(services)} if services else {}, b""
 
         return derive
 

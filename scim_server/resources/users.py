@@ -144,13 +144,13 @@ class Users(Resources):
             if manager:
                 members["m"], further = _manager(root, manager)
                 digested += further
-            return Derived(members, digested)
+            return members, digested
 
         return derive
 
-    def version_of(self, number: int, derived: Derived) -> str:
+    def version_of(self, number: int, digested: bytes) -> str:
         """Return the counter and a digest of what is derived, so that a 304 never lies."""
-        return f'W/"{number}-{zlib.crc32(derived.digested):08x}"'
+        return f'W/"{number}-{zlib.crc32(digested):08x}"'
 
 
 def _shown(text: str, group_root: str, service_root: str) -> tuple[bytes, bytes]:
