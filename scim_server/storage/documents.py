@@ -88,16 +88,12 @@ def on_page(
     count, texts, templates = row
     if templates is None:
         return [], count
-    rows = zip(orjson.loads(texts), templates.split(_BETWEEN), strict=True)
+    end = 0
     found = [
-        (sort_key, Stored(key, id, version, created, modified, filled, read))
-        for (sort_key, key, id, version, created, modified, *read), filled in rows
+        (sort_key, Stored(key, id, version, created, modified, templates[end : (end := end + size)], read))
+        for sort_key, size, key, id, version, created, modified, *read in orjson.loads(texts)
     ]
     return found, count
-
-
-_BETWEEN = b"\x1e"
-"""What is in no template."""
 
 
 @cache
@@ -106,10 +102,9 @@ def _of_page(parts: tuple[Part, ...]) -> str:
 
     All is one row, as JSON but for the templates: with each row, another thread would take its turn.
     """
-    texts = ", ".join(["page.s", *_OWN[:-1], *(part.sql() for part in parts)])
+    texts = ", ".join(["page.s", "length(b.template)", *_OWN[:-1], *(part.sql() for part in parts)])
     return (
-        f"CAST(json_group_array(json_array({texts})) AS TEXT),"
-        f" CAST(group_concat(b.template, x'{_BETWEEN.hex()}') AS BLOB)"
+        f"CAST(json_group_array(json_array({texts})) AS TEXT), CAST(group_concat(b.template, x'') AS BLOB)"
         " FROM page CROSS JOIN resource r ON r.key = page.key JOIN body b ON b.key = r.key"
         " WHERE r.key >= ? AND r.key < ?"
     )

@@ -16,7 +16,7 @@ _EVERYWHERE = (
     (r"\bgroup_concat\(", "string_agg("),
     (r"\bjson_group_array\(", "json_agg("),
     (r"\bjson_array\(", "json_build_array("),
-    (r"\bx'([0-9a-f]+)'", r"'\\x\1'::bytea"),
+    (r"\bx'([0-9a-f]*)'", r"'\\x\1'::bytea"),
     (r"\bBLOB\b", "BYTEA"),
     (r"\binstr\(", "strpos("),
     (r"\bINTEGER\b", "BIGINT"),
