@@ -78,7 +78,7 @@ class Export:
     def _read(self, page: pages.Selection) -> list[documents.Stored]:
         database, scope, parts = self.users.shared.database, self.branch.scope, account_parts(self.users)
         rows, _ = documents.on_page(database, page, scope, parts)
-        return sorted((row.stored for row in rows), key=lambda stored: stored.key)
+        return sorted((stored for _, stored in rows), key=lambda stored: stored.key)
 
 
 def account_parts(users: Resources) -> tuple[Holders]:

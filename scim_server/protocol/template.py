@@ -70,19 +70,18 @@ def _hole(path: tuple[str, ...], slots: tuple[Slot, ...]) -> bytes:
 def fill(template: bytes, slots: Mapping[str, Slot], derived: Mapping[str, bytes]) -> bytes:
     """Return the resource's JSON; ``derived`` has the members for each letter, ``"a":1,"b":2`` or empty."""
     pieces = template.split(_HOLE)
-    urns: list[bytes] = []
+    urns = b""
     for index in range(3, len(pieces), 2):
         letter = pieces[index].decode()
-        members = derived.get(letter.lower(), b"")
-        if not members:
-            pieces[index] = b""
-        elif letter.islower():
+        if members := derived.get(letter):
             pieces[index] = b"," + members
-        else:
+        elif members := derived.get(letter.lower()):
             urn = slots[letter.lower()].path[0].encode()
             pieces[index] = b',"' + urn + b'":{' + members + b"}"
-            urns.append(b',"' + urn + b'"')
-    pieces[1] = b"".join(urns)
+            urns += b',"' + urn + b'"'
+        else:
+            pieces[index] = b""
+    pieces[1] = urns
     return b"".join(pieces)
 
 

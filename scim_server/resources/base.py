@@ -26,11 +26,11 @@ from scim_server.protocol.wording import say
 from scim_server.resources.body import Text, gathered
 from scim_server.resources.references import References
 from scim_server.resources.shared import Shared
-from scim_server.resources.values import Answer, Draft, Hashes, New, Patch, Representation, Whole
+from scim_server.resources.values import Answer, Derived, Draft, Hashes, New, Patch, Representation, Whole
 from scim_server.storage import documents, members, passwords
 from scim_server.storage.keys import scope_of, type_in
 from scim_server.storage.members import Regained
-from scim_server.storage.parts import Part, Targets
+from scim_server.storage.parts import Part, Parts, Targets
 from scim_server.storage.rows import rows_of
 from scim_server.storage.search import Search
 from scim_server.storage.sources import TRUE, Condition, Finite, Single, Source, joined
@@ -106,13 +106,13 @@ class Resources:
             keys.append((extension.schema.id, in_use))
         return Finite(tuple(keys))
 
-    def derive(self, read: Mapping[str, Any], by: Principal) -> dict[str, list[bytes]]:
-        """Return the derived members for each slot; ``read`` has the parts that were read."""
-        return {}
+    def deriver(self, by: Principal, names: tuple[str, ...]) -> Callable[[Parts], Derived]:
+        """Return what makes the derived members for each slot, of parts that have these names."""
+        return lambda _: ({}, b"")
 
-    def version_of(self, stored: documents.Stored, derived: Mapping[str, list[bytes]]) -> str:
+    def version_of(self, number: int, digested: bytes) -> str:
         """Return the entity tag (RFC 7644 section 3.14)."""
-        return f'W/"{stored.version}"'
+        return f'W/"{number}"'
 
     def answers_patch(self, key: int) -> bool:
         """Tell whether a PATCH is answered with the resource although the client names no attributes."""
@@ -171,7 +171,8 @@ class Resources:
     def versions(self, by: Principal, ids: Iterable[str]) -> dict[str, str]:
         """Return the entity tags of those resources that exist. One statement."""
         found = documents.with_ids(self.shared.database, self.scope(by), ids, self.parts_for(NOTHING))
-        return {stored.id: self._version(stored, by) for stored in found}
+        derive = self.deriver(by, self._needed(NOTHING)[0])
+        return {stored.id: self.version_of(stored.version, derive(stored.parts)[1]) for stored in found}
 
     def represent(
         self,
@@ -180,32 +181,43 @@ class Resources:
         projection: Projection,
         supplied: frozenset[str] = frozenset(),
     ) -> Representation:
-        read = self._read_parts(stored, projection)
-        derived = self.derive(read, by)
-        tag = self.version_of(stored, derived)
-        location = self.shared.location(self.resource_type, stored.id)
-        quoted = tag.replace('"', '\\"')
-        meta = (
-            f'"meta":{{"resourceType":"{self.name}","created":"{stored.created}Z",'
-            f'"lastModified":"{stored.modified}Z","location":"{location}","version":"{quoted}"}}'
-        ).encode()
-        pieces = {letter: b",".join(found) for letter, found in derived.items()}
-        pieces["t"] = b",".join([*derived.get("t", ()), meta])
-        body = template.fill(stored.template, self._slots, pieces)
-        if self._hides or not projection.is_default():
-            whole = orjson.loads(body)
-            body = orjson.dumps(project(self.resource_type, projection, whole, supplied))
-        return Representation(self.extend(body, stored.key, read, projection), tag, location)
+        return self.renderer(by, projection, supplied)(stored)
 
-    def _read_parts(self, stored: documents.Stored, projection: Projection) -> dict[str, Any]:
-        return dict(zip(self._needed(projection)[0], stored.parts, strict=True))
+    def renderer(
+        self, by: Principal, projection: Projection, supplied: frozenset[str] = frozenset()
+    ) -> Callable[[documents.Stored], Representation]:
+        """Return what represents resources as they are now, of which `parts_for` the projection were read."""
+        names = self._needed(projection)[0]
+        derive, extend = self.deriver(by, names), self.extender(names, projection)
+        root, is_whole = f"{self.shared.root(self.name)}/", not self._hides and projection.is_default()
+        head = f'"meta":{{"resourceType":"{self.name}","created":"'
+
+        def render(stored: documents.Stored) -> Representation:
+            members, digested = derive(stored.parts)
+            tag = self.version_of(stored.version, digested)
+            location = root + stored.id
+            quoted = tag.replace('"', '\\"')
+            meta = (
+                f'{head}{stored.created}Z","lastModified":"{stored.modified}Z",'
+                f'"location":"{location}","version":"{quoted}"}}'
+            ).encode()
+            members["t"] = members["t"] + b"," + meta if "t" in members else meta
+            body = template.fill(stored.template, self._slots, members)
+            if not is_whole:
+                body = orjson.dumps(project(self.resource_type, projection, orjson.loads(body), supplied))
+            return Representation(extend(body, stored.key, stored.parts) if extend else Text(body), tag, location)
+
+        return render
 
     def _version(self, stored: documents.Stored, by: Principal) -> str:
-        return self.version_of(stored, self.derive(self._read_parts(stored, NOTHING), by))
+        return self.version_of(stored.version, self.deriver(by, self._needed(NOTHING)[0])(stored.parts)[1])
 
-    def extend(self, body: bytes, key: int, read: Mapping[str, Any], projection: Projection) -> Text:
-        """Return the JSON text with what may be too large to be read along."""
-        return Text(body)
+    def extender(self, names: tuple[str, ...], projection: Projection) -> Callable[[bytes, int, Parts], Text] | None:
+        """Return what completes JSON text with what may be too large to be read along, if anything is.
+
+        The parts have these names.
+        """
+        return None
 
     # Writing, each in a transaction of its own
 

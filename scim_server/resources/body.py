@@ -34,7 +34,11 @@ def gathered(texts: Sequence[Text], before: bytes = b"", after: bytes = b"") -> 
     With a rest of any text it is a file, so that neither memory nor a client's pace matters from here on.
     """
     if not any(text.rest for text in texts):
-        return before + b",".join(text.head for text in texts) + after
+        heads = [text.head for text in texts] or [b""]
+        # All is copied once.
+        heads[0] = before + heads[0]
+        heads[-1] += after
+        return b",".join(heads)
     file = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 (it is closed when it has been sent)
     try:
         return _put(file, texts, before, after)

@@ -1,7 +1,6 @@
 """What is special about a Group? Its members and services are rows, not part of its document."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import orjson
 
@@ -10,8 +9,9 @@ from scim_server.protocol.projection import Projection
 from scim_server.protocol.template import Slot
 from scim_server.resources.base import Resources
 from scim_server.resources.body import Text
+from scim_server.resources.values import Derived
 from scim_server.storage import members
-from scim_server.storage.parts import Part, Targets, entries
+from scim_server.storage.parts import Part, Parts, Targets, entries
 from scim_server.tokens import Principal
 
 EXTENSION = "urn:ietf:params:scim:schemas:extension:account:2.0:Group"
@@ -32,31 +32,39 @@ class Groups(Resources):
     def read_along(self) -> dict[str, Part]:
         return super().read_along() | {MEMBERS: Targets(self.attribute(MEMBERS), _READ_ALONG + 1)}
 
-    def derive(self, read: Mapping[str, Any], by: Principal) -> dict[str, list[bytes]]:
-        services = self.references.described(read.get(SERVICES))
-        for service in services:
-            del service["type"]
-        return {"a": [b'"services":' + orjson.dumps(services)]} if services else {}
+    def deriver(self, by: Principal, names: tuple[str, ...]) -> Callable[[Parts], Derived]:
+        def derive(parts: Parts) -> Derived:
+            services = self.references.described(dict(zip(names, parts, strict=True)).get(SERVICES))
+            for service in services:
+                del service["type"]
+            return {"a": b'"services":' + orjson.dumps(services)} if services else {}, b""
 
-    def extend(self, body: bytes, key: int, read: Mapping[str, Any], projection: Projection) -> Text:
-        """Return the group with its members at the end, so that any number of them can follow."""
-        found = [(int(target), id, display) for target, id, display in entries(read.get(MEMBERS))]
-        attribute = self.attribute(MEMBERS)
-        write = self.references.writer(attribute, projection)
-        first = [element for each in found[:_READ_ALONG] if (element := write(*each)) != b"{}"]
-        head = body[:-1] + b',"members":[' + b",".join(first)
-        if len(found) <= _READ_ALONG:
-            return Text(head + b"]}" if first else body)
+        return derive
 
-        def rest() -> Iterator[bytes]:
-            separator = b"," if first else b""
-            for each in members.walk(self.shared.database, key, attribute.number, after=found[_READ_ALONG - 1][0]):
-                if (element := write(*each)) != b"{}":
-                    yield separator + element
-                    separator = b","
-            yield b"]}"
+    def extender(self, names: tuple[str, ...], projection: Projection) -> Callable[[bytes, int, Parts], Text]:
+        """Return what puts the members of a group at its end, so that any number of them can follow."""
+        number = self.attribute(MEMBERS).number
+        write = self.references.writer(self.attribute(MEMBERS), projection)
 
-        return Text(head, rest)
+        def extend(body: bytes, key: int, parts: Parts) -> Text:
+            members_of_it = entries(dict(zip(names, parts, strict=True)).get(MEMBERS))
+            found = [(int(target), id, display) for target, id, display in members_of_it]
+            first = [element for each in found[:_READ_ALONG] if (element := write(*each)) != b"{}"]
+            head = body[:-1] + b',"members":[' + b",".join(first)
+            if len(found) <= _READ_ALONG:
+                return Text(head + b"]}" if first else body)
+
+            def rest() -> Iterator[bytes]:
+                separator = b"," if first else b""
+                for each in members.walk(self.shared.database, key, number, after=found[_READ_ALONG - 1][0]):
+                    if (element := write(*each)) != b"{}":
+                        yield separator + element
+                        separator = b","
+                yield b"]}"
+
+            return Text(head, rest)
+
+        return extend
 
     def answers_patch(self, key: int) -> bool:
         attribute = self.attribute(MEMBERS)

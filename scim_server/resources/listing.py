@@ -7,7 +7,7 @@ from scim_server.protocol import filter
 from scim_server.protocol.query import Query, sort_attribute
 from scim_server.resources import paging
 from scim_server.resources.base import Resources
-from scim_server.resources.body import Body, Text
+from scim_server.resources.body import Body
 from scim_server.storage import documents, pages
 from scim_server.storage.pages import Branch, Order, Position
 from scim_server.storage.sources import Condition, Single
@@ -67,13 +67,10 @@ def _read(
     if not limit:
         return paging.Page([])
     page = pages.page(among, order, position, offset, limit)
-    rows: list[tuple[int, str | None]] = []
-    texts: dict[int, Text] = {}
+    rows: list[paging.Row] = []
     total = None
     for kind in kinds:
-        parts = kind.parts_for(query.projection)
+        parts, render = kind.parts_for(query.projection), kind.renderer(by, query.projection)
         found, total = documents.on_page(kind.shared.database, page, kind.scope(by), parts, counted=len(kinds) == 1)
-        for sort_key, stored in found:
-            rows.append((stored.key, sort_key))
-            texts[stored.key] = kind.represent(stored, by, query.projection).text
-    return paging.Page([(Position(sort_key, key), texts[key]) for key, sort_key in pages.in_order(rows, order)], total)
+        rows += [(sort_key, stored.key, render(stored).text) for sort_key, stored in found]
+    return paging.Page(pages.in_order(rows, order), total)

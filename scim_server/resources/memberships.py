@@ -38,7 +38,7 @@ def answer(of_type: Resources, attribute: Attribute, by: Principal, id: str, que
             found = members.walk(
                 database, key, number, condition, after, backwards=backwards, limit=limit, offset=offset
             )
-            rows = [(Position(None, target), Text(write(target, id, display))) for target, id, display in found]
+            rows = [(None, target, Text(write(target, id, display))) for target, id, display in found]
             return paging.Page(rows)
 
         def count() -> int:

@@ -1,7 +1,7 @@
 """How does a list become pages? By index (RFC 7644 section 3.4.2.4) or by cursor (RFC 9865)."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from scim_server.protocol.cursor import Cursor, seal, unseal
@@ -9,11 +9,14 @@ from scim_server.protocol.query import Query, list_head
 from scim_server.resources.body import Body, Text, gathered
 from scim_server.storage.pages import Position
 
+Row = tuple[str | None, int, Text]
+"""A resource of a page: what it is sorted by, its key, and its text."""
+
 
 class Page(NamedTuple):
     """Resources in the direction of the walk, and how many there are in all, if that was found on the way."""
 
-    rows: list[tuple[Position, Text]]
+    rows: Sequence[Row]
     total: int | None = None
 
 
@@ -43,20 +46,20 @@ def answer(query: Query, count: Callable[[], int], fetch: Fetch, secret: bytes, 
     rows, total = fetch(position, backwards, 0, query.count + 1 if query.count else 0)
     more, rows = len(rows) > query.count, rows[: query.count]
     if backwards:
-        rows.reverse()
+        rows = rows[::-1]
     links = {}
     if rows and (backwards or more):
-        links["nextCursor"] = rows[-1][0], False
+        links["nextCursor"] = rows[-1], False
     if rows and (more if backwards else cursor is not None):
-        links["previousCursor"] = rows[0][0], True
+        links["previousCursor"] = rows[0], True
     sealed = {
-        name: seal(Cursor(at.sort_key, at.key, back, query.count, now), secret, mark)
-        for name, (at, back) in links.items()
+        name: seal(Cursor(sort_key, key, back, query.count, now), secret, mark)
+        for name, ((sort_key, key, _), back) in links.items()
     }
     if query.count and not (links or cursor):
         total = len(rows)
     return _rendered(count() if total is None else total, rows, **sealed)
 
 
-def _rendered(total: int, rows: list[tuple[Position, Text]], **paging: int | str) -> Body:
-    return gathered([text for _, text in rows], list_head(total, len(rows), **paging), b"]}")
+def _rendered(total: int, rows: Sequence[Row], **paging: int | str) -> Body:
+    return gathered([text for _, _, text in rows], list_head(total, len(rows), **paging), b"]}")

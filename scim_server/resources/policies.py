@@ -24,7 +24,7 @@ def change(database: Database, registry: Registry, name: str, policies: frozense
             for number in are.keys() - were:
                 _take_all(database, scope, resource_type, are[number])
         tenants.write_policies(database, tenant, policies)
-    return tenants.find(database, name)
+        return tenants.find(database, name)
 
 
 def _unique(resource_type: ResourceType) -> list[Attribute]:

@@ -18,11 +18,10 @@ from scim_server.resources import accounts
 from scim_server.resources.accounts import ACCOUNT
 from scim_server.resources.base import Resources
 from scim_server.resources.groups import MEMBERS, SERVICES
-from scim_server.resources.values import Draft, Hashes, New, Patch, Whole
+from scim_server.resources.values import Derived, Draft, Hashes, New, Patch, Whole
 from scim_server.storage import passwords as kept
-from scim_server.storage.documents import Stored
 from scim_server.storage.keys import scope_of
-from scim_server.storage.parts import Column, Enclosing, Named, Part, around, entries
+from scim_server.storage.parts import Column, Enclosing, Named, Part, Parts, around, entries
 from scim_server.storage.sources import TRUE, Finite, Source, enclosing, granted, named, window
 from scim_server.tenants import Tenant
 from scim_server.tokens import Principal
@@ -124,30 +123,34 @@ class Users(Resources):
                 outbox.queue(self.shared.database, by.tenant.number, domain, ids)
         return refusals
 
-    def derive(self, read: Mapping[str, Any], by: Principal) -> dict[str, list[bytes]]:
-        begins, ends = read["validFrom"], read["validUntil"]
-        status = account_status(read["active"], begins, ends, clock.second())
-        account = [_company(by.tenant.company_name), b'"accountStatus":"%b"' % status.encode()]
-        derived: dict[str, list[bytes]] = {"a": account, "t": []}
-        if text := read["groups"]:
-            # Who is in the same groups shares what is shown of them.
-            shown = _shown_again if len(text) <= _SHARED else _shown
-            groups, services = shown(text, self.shared.root("Group"), self.shared.root("Service"))
-            derived["t"].append(groups)
-            if services:
-                account.append(services)
-        if read["manager"]:
-            ((id, display),) = entries(read["manager"])
-            manager = [b'"$ref":' + orjson.dumps(self.shared.location(self.resource_type, id))]
-            if display:
-                manager.append(b'"displayName":' + orjson.dumps(display))
-            derived["m"] = manager
-        return derived
+    def deriver(self, by: Principal, names: tuple[str, ...]) -> Callable[[Parts], Derived]:
+        now, accounts = clock.second(), _accounts(by.tenant.company_name)
+        group_root, service_root = self.shared.root("Group"), self.shared.root("Service")
+        root = f"{self.shared.root(self.name)}/"
 
-    def version_of(self, stored: Stored, derived: Mapping[str, list[bytes]]) -> str:
+        def derive(parts: Parts) -> Derived:
+            around, manager, active, begins, ends = parts
+            account, digested = accounts[account_status(active, begins, ends, now)]
+            members = {"a": account}
+            if around:
+                # Who is in the same groups shares what is shown of them.
+                shown = _shown_again if len(around) <= _SHARED else _shown
+                groups, services = shown(around, group_root, service_root)
+                if services:
+                    members["a"] = account + b"," + services
+                    digested += b"\0" + services
+                members["t"] = groups
+                digested += b"\0" + groups
+            if manager:
+                members["m"], further = _manager(root, manager)
+                digested += further
+            return members, digested
+
+        return derive
+
+    def version_of(self, number: int, digested: bytes) -> str:
         """Return the counter and a digest of what is derived, so that a 304 never lies."""
-        digest = zlib.crc32(b"\0".join([member for members in derived.values() for member in members]))
-        return f'W/"{stored.version}-{digest:08x}"'
+        return f'W/"{number}-{zlib.crc32(digested):08x}"'
 
 
 def _shown(text: str, group_root: str, service_root: str) -> tuple[bytes, bytes]:
@@ -161,6 +164,7 @@ def _shown(text: str, group_root: str, service_root: str) -> tuple[bytes, bytes]
 _shown_again = lru_cache(1024)(_shown)
 
 
+@lru_cache(4096)
 def _element(root: str, id: str, display: str, kind: str = "") -> bytes:
     """Return an element of a reference attribute; ids need no escaping."""
     named = b',"display":' + orjson.dumps(display) if display else b""
@@ -168,9 +172,25 @@ def _element(root: str, id: str, display: str, kind: str = "") -> bytes:
     return f'{{"value":"{id}","$ref":"{root}/{id}"'.encode() + named + f"{typed}}}".encode()
 
 
+@lru_cache(1024)
+def _manager(root: str, text: str) -> tuple[bytes, bytes]:
+    """Return the members that are shown of a manager, of what `Named` read, and what they add to a digest."""
+    ((id, display),) = entries(text)
+    members = [b'"$ref":' + orjson.dumps(root + id)]
+    if display:
+        members.append(b'"displayName":' + orjson.dumps(display))
+    return b",".join(members), b"".join(b"\0" + member for member in members)
+
+
 @lru_cache(256)
-def _company(name: str) -> bytes:
-    return b'"companyName":' + orjson.dumps(name)
+def _accounts(company: str) -> dict[str, tuple[bytes, bytes]]:
+    """Return the members that are shown of the accounts of a company, and what is digested, by the status."""
+    name = b'"companyName":' + orjson.dumps(company)
+    of_status = {status: b'"accountStatus":"%b"' % status.encode() for status in _STATUSES}
+    return {status: (b",".join((name, member)), b"\0".join((name, member))) for status, member in of_status.items()}
+
+
+_STATUSES = ("disabled", "pending", "expired", "active")
 
 
 def account_status(active: str | None, valid_from: str | None, valid_until: str | None, now: str) -> str:

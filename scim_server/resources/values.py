@@ -8,6 +8,8 @@ from scim_server.resources.body import Body, Text
 from scim_server.resources.references import Changes, Ids
 from scim_server.storage.documents import Content
 
+Derived = tuple[dict[str, bytes], bytes]
+"""What is derived of a resource: the members for each slot, by its letter, and what its version depends on."""
 Hashes = dict[str, str]
 """The hashes made of passwords for one resource."""
 

@@ -8,12 +8,14 @@ each is a range of an index.
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from operator import itemgetter
+from typing import Any, NamedTuple, TypeVar
 
 from scim_server.storage.database import Database
 from scim_server.storage.keys import scope_range
 from scim_server.storage.sources import Condition, Parameters, Single
 
+_Row = TypeVar("_Row", bound=tuple[Any, ...])
 INDEXED_LENGTH = 200
 """Characters of a key that an index holds; equal beginnings are compared whole."""
 
@@ -220,13 +222,11 @@ def _where(branch: Branch, span: tuple[int, int], by_scope: bool = False) -> Con
     return Condition(sql, (*span, *branch.condition.parameters))
 
 
-def in_order(rows: list[tuple[int, str | None]], order: Order) -> list[tuple[int, str | None]]:
-    """Return the keys and sort keys of a page in the order of the walk; a join need not keep it."""
-    by_key = sorted(rows, key=lambda row: row[0], reverse=order.backwards)
+def in_order(rows: list[_Row], order: Order) -> list[_Row]:
+    """Return rows, which begin with sort key and key, in the order of the walk; a join need not keep it."""
+    by_key = sorted(rows, key=itemgetter(1), reverse=order.backwards)
     if not order.is_sorted:
         return by_key
-    having = sorted(
-        (row for row in by_key if row[1] is not None), key=lambda row: row[1] or "", reverse=not order.rises
-    )
-    lacking = [row for row in by_key if row[1] is None]
+    having = sorted((row for row in by_key if row[0] is not None), key=itemgetter(0), reverse=not order.rises)
+    lacking = [row for row in by_key if row[0] is None]
     return having + lacking if order.rises else lacking + having

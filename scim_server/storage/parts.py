@@ -4,8 +4,9 @@ Each part is one SQL expression over the row ``r``. Lists come as text: entries 
 their fields by U+001F, two lists by U+001C; the text gate lets none into a value.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from scim_server.protocol.schema import Attribute
 
@@ -67,16 +68,26 @@ class Enclosing:
     granted: Attribute
 
     def sql(self) -> str:
-        members, granted = self.members.number, self.granted.number
+        held = f"m.attribute = {self.members.number}"
+        direct = f"SELECT m.source, 1 FROM reference m WHERE m.target = r.key AND {held}"
+        above = f"SELECT m.source, 0 FROM reference m JOIN up ON m.target = up.key AND {held}"
+        # Few groups are held by others, and a recursion costs more than all else that is read.
+        is_nested = (
+            "SELECT max(CASE WHEN EXISTS (SELECT 1 FROM reference o WHERE o.target = m.source AND"
+            f" o.attribute = m.attribute) THEN 1 ELSE 0 END) FROM reference m WHERE m.target = r.key AND {held}"
+        )
+        nested, flat = self._shown(f"({direct} UNION {above})"), self._shown(f"NOT MATERIALIZED ({direct})")
+        return f"CASE ({is_nested}) WHEN 1 THEN {nested} WHEN 0 THEN {flat} END"
+
+    def _shown(self, up: str) -> str:
+        """Return the expression for both lists, of a table ``up`` of the groups around ``r``."""
         return (
-            f"(WITH RECURSIVE up (key, direct) AS (SELECT m.source, 1 FROM reference m WHERE m.target = r.key"
-            f" AND m.attribute = {members} UNION SELECT m.source, 0 FROM reference m JOIN up"
-            f" ON m.target = up.key AND m.attribute = {members})"
+            f"(WITH RECURSIVE up (key, direct) AS {up}"
             f" SELECT (SELECT group_concat(up.direct {_SEPARATOR} g.key {_SEPARATOR} g.id {_SEPARATOR}"
             f" coalesce(g.display, ''), '{_ENTRY}') FROM up JOIN resource g ON g.key = up.key) || '{_LIST}' ||"
             f" coalesce((SELECT group_concat(s.key {_SEPARATOR} s.id {_SEPARATOR} coalesce(s.display, ''), '{_ENTRY}')"
-            f" FROM (SELECT DISTINCT m.target AS key FROM up JOIN reference m ON m.source = up.key"
-            f" AND m.attribute = {granted}) AS found JOIN resource s ON s.key = found.key), ''))"
+            f" FROM (SELECT DISTINCT m.target AS key FROM up CROSS JOIN reference m ON m.source = up.key"
+            f" AND m.attribute = {self.granted.number}) AS found CROSS JOIN resource s ON s.key = found.key), ''))"
         )
 
 
@@ -94,6 +105,7 @@ class Named:
 
 
 Part = Column | Targets | Holders | Enclosing | Named
+Parts = Sequence[Any]
 
 
 def entries(text: str | None) -> list[list[str]]:

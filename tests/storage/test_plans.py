@@ -71,6 +71,14 @@ def test_a_page_with_its_total_is_one_statement_and_two_beyond_the_end(
         assert_uses_indexes(house.database, seen)
 
 
+def test_a_page_is_one_row(house: House, filled: dict[str, str], statements: Any) -> None:
+    for query in (Query(), Query(count=5, sort_by="userName"), Query(cursor=""), Query(filter='userName eq "nobody"')):
+        for sql, parameters in statements(
+            lambda query=query: listing.answer([house.resources["User"]], house.by, query)
+        ):
+            assert len(house.database.rows(sql, parameters)) == 1
+
+
 def test_what_several_groups_grant_is_read_once(house: House) -> None:
     users, groups = house.resources["User"], house.resources["Group"]
     service = json.loads(house.resources["Service"].create(house.by, {"displayName": "Mail"}).body)["id"]

@@ -163,6 +163,9 @@ def test_text_with_nul_is_compared_as_on_sqlite(database: Database) -> None:
 
 
 def test_sql_is_spelled_for_postgresql() -> None:
+    assert spelled("SELECT json_group_array(json_array(x)), CAST(group_concat(y, x'1e') AS BLOB) FROM t") == (
+        r"SELECT json_agg(json_build_array(x)), CAST(string_agg(y, '\x1e'::bytea) AS BYTEA) FROM t"
+    )
     assert spelled("SELECT instr(x, ?) FROM json_each(?) j WHERE y LIKE '%'") == (
         "SELECT strpos(x, %s) FROM json_array_elements_text(%s::json) AS j (value) WHERE y LIKE '%%'"
     )

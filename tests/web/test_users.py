@@ -285,6 +285,22 @@ def test_groups_and_services_of_a_user_are_derived(http: httpx2.Client) -> None:
     assert http.get("Users").json()["Resources"] == [body]
 
 
+def test_a_list_shows_users_as_they_are_by_themselves(http: httpx2.Client) -> None:
+    service = [{"value": create(http, "Services", displayName="Mail")["id"]}]
+    grants = {"urn:ietf:params:scim:schemas:extension:account:2.0:Group": {"services": service}}
+    boss, nowhere, flat, nested, both = (create_user(http, name)["id"] for name in "abcde")
+    inner = create_group(http, "Inner 山", nested, both)
+    create_group(http, "Outer", inner["id"], both, **grants)
+    create_group(http, 'Flat "\\', flat, **grants)
+    for user in (nowhere, both):
+        patch(http, f"Users/{user}", {"op": "add", "path": f"{ENTERPRISE}:manager", "value": {"value": boss}})
+    singles = [http.get(f"Users/{id}").json() for id in (boss, nowhere, flat, nested, both)]
+    kinds = [[group["type"] for group in single.get("groups", [])] for single in singles]
+    assert kinds == [[], [], ["direct"], ["direct", "indirect"], ["direct", "direct"]]
+    for query in ("", "?cursor=", "?sortBy=userName", '?filter=userName sw ""'):
+        assert http.get(f"Users{query}").json()["Resources"] == singles
+
+
 def test_a_user_is_found_only_under_its_own_type(http: httpx2.Client) -> None:
     made = create_user(http)
     assert_scim_error(http.get(f"Groups/{made['id']}"), 404)
