@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 
 from scim_server.protocol import filter
+from scim_server.protocol.errors import ScimError
 from scim_server.protocol.query import Query, sort_attribute
+from scim_server.protocol.wording import say
 from scim_server.resources import paging
 from scim_server.resources.base import Resources
 from scim_server.resources.body import Body
 from scim_server.storage import documents, pages
+from scim_server.storage.database import TooLarge
 from scim_server.storage.pages import Branch, Order, Position
 from scim_server.storage.sources import Condition, Single
 from scim_server.tokens import Principal
@@ -19,7 +22,7 @@ _NO_KEY = Single(Condition("NULL"))
 def answer(kinds: Sequence[Resources], by: Principal, query: Query) -> Body:
     """Return the ListResponse for a query over the resources of some types of the caller's tenant.
 
-    Raises invalidFilter, invalidValue, and for a cursor invalidCursor, expiredCursor, invalidCount.
+    Raises invalidFilter, invalidValue, tooMany, and for a cursor invalidCursor, expiredCursor, invalidCount.
     """
     found = branches(kinds, by, query)
     shared = kinds[0].shared
@@ -31,8 +34,11 @@ def answer(kinds: Sequence[Resources], by: Principal, query: Query) -> Body:
     where = (by.tenant.number, [kind.name for kind in kinds])
     # What one statement reads is of one state already.
     is_whole = len(kinds) == 1 and kinds[0].is_read_whole
-    with nullcontext() if is_whole else shared.database.snapshot():
-        return paging.answer(query, lambda: pages.total(shared.database, found), fetch, shared.secret, where)
+    try:
+        with nullcontext() if is_whole else shared.database.snapshot():
+            return paging.answer(query, lambda: pages.total(shared.database, found), fetch, shared.secret, where)
+    except TooLarge:
+        raise ScimError(400, say("The page would be too large. Ask for fewer resources by count."), "tooMany") from None
 
 
 def branches(kinds: Sequence[Resources], by: Principal, query: Query) -> list[Branch]:

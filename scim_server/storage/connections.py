@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 import psycopg
 from peewee import PostgresqlDatabase
 from psycopg.adapt import AdaptersMap
-from psycopg.errors import IdleInTransactionSessionTimeout, ReadOnlySqlTransaction
+from psycopg.errors import IdleInTransactionSessionTimeout, ProgramLimitExceeded, ReadOnlySqlTransaction
 from psycopg.pq import TransactionStatus
 from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper
 
-from scim_server.storage.database import Conflict, SqlError, Unavailable
+from scim_server.storage.database import Conflict, SqlError, TooLarge, Unavailable
 from scim_server.storage.spelling import is_definition, spelled
 
 _T = TypeVar("_T")
@@ -38,6 +38,8 @@ class _ToldApart:
 def _meaning(error: psycopg.Error) -> type[Exception]:
     if isinstance(error, psycopg.IntegrityError):
         return Conflict
+    if isinstance(error, ProgramLimitExceeded):
+        return TooLarge
     if isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError)):
         return Unavailable
     # The first ends the connection; the second is what a server says that has become a standby.

@@ -20,8 +20,10 @@ from scim_server.storage.layout import Layout
 
 Conflict = peewee.IntegrityError
 Unavailable = peewee.OperationalError
+TooLarge = peewee.DataError
+"""What is asked for is larger than the database can say at once."""
 SqlError = peewee.DatabaseError
-"""Whatever the database itself refuses, the two above included."""
+"""Whatever the database itself refuses, those above included."""
 Row = tuple[Any, ...]
 
 

@@ -139,7 +139,9 @@ def enclosing(database: Database, key: int, attribute: int) -> set[int]:
 
 def lose(database: Database, key: int) -> list[tuple[int, int]]:
     """Let all references from and to a deleted resource be lost; return source and attribute of those to it."""
-    holders = database.rows("SELECT source, attribute FROM reference WHERE target = ?", (key,))
+    holders = database.rows(
+        "SELECT source, attribute FROM reference WHERE target = ? ORDER BY attribute, source", (key,)
+    )
     for end in ("source", "target"):
         _move(database, "reference", "lost_reference", f"{end} = ?", key)
     return holders
@@ -160,7 +162,9 @@ def regain(database: Database, key: int) -> Regained:
     """Bring the lost references of a restored resource back, as far as the other side lives."""
     lives = "EXISTS (SELECT 1 FROM resource r WHERE r.key = {end})"
     to, from_ = f"target = ? AND {lives.format(end='source')}", f"source = ? AND {lives.format(end='target')}"
-    holders = database.rows(f"SELECT source, attribute FROM lost_reference WHERE {to}", (key,))
+    holders = database.rows(
+        f"SELECT source, attribute FROM lost_reference WHERE {to} ORDER BY attribute, source", (key,)
+    )
     _move(database, "lost_reference", "reference", to, key)
     targets = _move(database, "lost_reference", "reference", from_, key)
     waiting = database.row("SELECT count(*) FROM lost_reference WHERE source = ? OR target = ?", (key, key))

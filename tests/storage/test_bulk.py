@@ -135,6 +135,7 @@ def test_what_was_refused_is_let_go_of_at_once(house: House) -> None:
     refused()
     gc.disable()
     try:
-        assert garbage(refused) < garbage(lambda: None) + 20
+        # What is left each time is left in every round; other threads and drivers leave something now and then.
+        assert min(garbage(refused) for _ in range(3)) < garbage(lambda: None) + 20
     finally:
         gc.enable()

@@ -17,7 +17,7 @@ from scim_server.resources import listing
 from scim_server.resources.base import Resources
 from scim_server.resources.upkeep import kinds_in
 from scim_server.storage import copying, documents, grams, integrity, reindex, tombstones
-from scim_server.storage.database import Database, DatabaseError, Unavailable
+from scim_server.storage.database import Database, DatabaseError, TooLarge, Unavailable
 from scim_server.storage.keys import scope_of
 from scim_server.storage.opening import check_url, open_database, without_password
 from scim_server.storage.rows import rows_of
@@ -65,6 +65,11 @@ def test_a_url_that_cannot_be_read_is_not_repeated() -> None:
     with pytest.raises(DatabaseError, match="%XX") as refusal:
         open_database("postgresql://u:s3cret%zz@host/scim")
     assert "s3cret" not in str(refusal.value)
+
+
+def test_what_is_larger_than_a_value_can_be_is_told_apart(postgres: Databases) -> None:
+    with closing(open_database(postgres.prepared())) as opened, pytest.raises(TooLarge):
+        opened.row("SELECT repeat('x', 1073741824)")
 
 
 def test_an_acknowledged_write_is_on_the_disk_whatever_the_url_says(postgres: Databases) -> None:

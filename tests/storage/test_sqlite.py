@@ -1,15 +1,22 @@
 """What is special about SQLite: its file, its settings, its locks."""
 
 import errno
+import json
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 
 import pytest
 
+from scim_server.protocol.errors import ScimError
+from scim_server.protocol.query import Query
+from scim_server.protocol.registry import Registry
+from scim_server.resources import listing
 from scim_server.storage.database import Database, DatabaseError, Unavailable, first_of
 from scim_server.storage.opening import open_database, open_prepared
 from scim_server.storage.sqlite import path_in
+from tests.storage.conftest import housed
 
 
 def test_acknowledged_writes_are_synced_to_the_disk(tmp_path: Path) -> None:
@@ -118,3 +125,15 @@ def test_a_connection_that_cannot_write_is_not_used_again(counter: Database) -> 
     with counter.transaction():
         counter.run("UPDATE counter SET n = 2")
     assert counter.row("SELECT n FROM counter") == (2,)
+
+
+def test_a_page_that_is_larger_than_the_database_can_say_is_refused(tmp_path: Path, registry: Registry) -> None:
+    with housed(tmp_path / "x.db", registry) as house:
+        users = [house.resources["User"]]
+        for number in range(3):
+            users[0].create(house.by, {"userName": f"u{number}", "displayName": "x" * 500_000})
+        house.database.peewee.connection().setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 1_200_000)
+        with pytest.raises(ScimError) as refusal:
+            listing.answer(users, house.by, Query(count=3))
+        assert (refusal.value.status, refusal.value.scim_type) == (400, "tooMany")
+        assert len(json.loads(listing.answer(users, house.by, Query(count=2)))["Resources"]) == 2
