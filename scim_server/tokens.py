@@ -38,6 +38,7 @@ _SHAPE = re.compile(
 )
 _LENGTH = len("scim_") + 12 + len("_") + _SECRET_LENGTH + _CHECKSUM_LENGTH
 _FLUSH_SECONDS = 60
+_REMEMBERED = 1024
 ADMIN = "admin"
 ADMINISTRATORS = "administrators"
 """The scope that may make and change accounts of administrators."""
@@ -225,12 +226,8 @@ def _id_in(token: str) -> str:
     return match[2] if match and _checksum(match[1]) == match[3] else ""
 
 
-@lru_cache(1024)
 def _verified(key: bytes, token: str, row: Row) -> _Known | None:
-    """Return what the row of a token says, or None when the token is not the one of the row.
-
-    The row is read for every request, so that what is remembered is never older than it.
-    """
+    """Return what the row of a token says, or None when the token is not the one of the row."""
     digest, scopes, expires, user, number, name, company_name, time_zone, language, policies = row
     if not hmac.compare_digest(digest, _digest(key, token)):
         return None
@@ -248,6 +245,7 @@ class Authenticator:
         self._database = database
         self._key = key
         self._accepted = accepted
+        self._seen: dict[str, tuple[str, Row, _Known]] = {}
         self._used: dict[str, datetime] = {}
         self._habits: Counter[tuple[str, str]] = Counter()
         self._flush_at = 0.0
@@ -262,10 +260,22 @@ class Authenticator:
         # Whatever else is sent is not worth remembering.
         id = _id_in(token) if len(token) == _LENGTH else ""
         row = self._database.row(_KNOWN, (id,)) if id else None
-        known = _verified(self._key, token, row) if row else None
+        known = self._known(id, token, row) if row else None
         if not known or (known.expires is not None and known.expires[:19] <= clock.second()):
             return None
         return Principal(id, known.tenant, known.scopes, known.user, Habits(self._accepted), language)
+
+    def _known(self, id: str, token: str, row: Row) -> _Known | None:
+        """Return what `_verified` does; the row is read for every request, so what is remembered is never older."""
+        seen = self._seen.get(id)
+        if seen and seen[1] == row and hmac.compare_digest(seen[0], token):
+            return seen[2]
+        known = _verified(self._key, token, row)
+        if known:
+            if len(self._seen) >= _REMEMBERED:
+                self._seen.clear()
+            self._seen[id] = token, row, known
+        return known
 
     def note(self, by: Principal) -> None:
         """Note a request's use of its token and its habits, and see that they are written."""

@@ -38,6 +38,9 @@ from scim_server.storage.tombstones import Deleted
 from scim_server.tenants import Tenant
 from scim_server.tokens import Principal, scope_prefix
 
+Render = Callable[..., Representation]
+"""Represents what is stored, and what a client has written of it, if it has."""
+
 
 class Resources:
     """Create, read, replace, patch and delete resources of one type (RFC 7644 sections 3.3 to 3.6).
@@ -66,6 +69,7 @@ class Resources:
         self._slots = {slot.letter: slot for slot in self.slots}
         self._sources = self.derived_sources()
         self._needed = lru_cache(256)(self._choose_parts)
+        self._renderers = lru_cache(256)(self._make_renderer)
         self._hides = any(
             a.returned in ("request", "never") and a.path not in self.kept_elsewhere
             for a in self.resource_type.by_path.values()
@@ -106,7 +110,7 @@ class Resources:
             keys.append((extension.schema.id, in_use))
         return Finite(tuple(keys))
 
-    def deriver(self, by: Principal, names: tuple[str, ...]) -> Callable[[Parts], Derived]:
+    def deriver(self, tenant: Tenant, names: tuple[str, ...]) -> Callable[[Parts], Derived]:
         """Return what makes the derived members for each slot, of parts that have these names."""
         return lambda _: ({}, b"")
 
@@ -130,7 +134,7 @@ class Resources:
         return self._answer(by, id, projection, made)
 
     def _read(self, by: Principal, id: str, projection: Projection) -> Representation:
-        return self.represent(self._stored(by, id, projection), by, projection)
+        return self.renderer(by, projection)(self._stored(by, id, projection))
 
     def _answer(self, by: Principal, id: str, projection: Projection, made: Representation) -> Answer:
         """Complete what was read; a large resource is read again, in one transaction of its own."""
@@ -171,28 +175,23 @@ class Resources:
     def versions(self, by: Principal, ids: Iterable[str]) -> dict[str, str]:
         """Return the entity tags of those resources that exist. One statement."""
         found = documents.with_ids(self.shared.database, self.scope(by), ids, self.parts_for(NOTHING))
-        derive = self.deriver(by, self._needed(NOTHING)[0])
+        derive = self.deriver(by.tenant, self._needed(NOTHING)[0])
         return {stored.id: self.version_of(stored.version, derive(stored.parts)[1]) for stored in found}
 
-    def represent(
-        self,
-        stored: documents.Stored,
-        by: Principal,
-        projection: Projection,
-        supplied: frozenset[str] = frozenset(),
-    ) -> Representation:
-        return self.renderer(by, projection, supplied)(stored)
+    def renderer(self, by: Principal, projection: Projection) -> Render:
+        """Return what represents resources as they are now, of which `parts_for` the projection were read.
 
-    def renderer(
-        self, by: Principal, projection: Projection, supplied: frozenset[str] = frozenset()
-    ) -> Callable[[documents.Stored], Representation]:
-        """Return what represents resources as they are now, of which `parts_for` the projection were read."""
+        It is given what the client wrote, if it did, since some attributes are shown to whoever has set them.
+        """
+        return self._renderers(by.tenant, projection)
+
+    def _make_renderer(self, tenant: Tenant, projection: Projection) -> Render:
         names = self._needed(projection)[0]
-        derive, extend = self.deriver(by, names), self.extender(names, projection)
+        derive, extend = self.deriver(tenant, names), self.extender(names, projection)
         root, is_whole = f"{self.shared.root(self.name)}/", not self._hides and projection.is_default()
         head = f'"meta":{{"resourceType":"{self.name}","created":"'
 
-        def render(stored: documents.Stored) -> Representation:
+        def render(stored: documents.Stored, draft: Whole | Patch | None = None) -> Representation:
             members, digested = derive(stored.parts)
             tag = self.version_of(stored.version, digested)
             location = root + stored.id
@@ -204,13 +203,14 @@ class Resources:
             members["t"] = members["t"] + b"," + meta if "t" in members else meta
             body = template.fill(stored.template, self._slots, members)
             if not is_whole:
+                supplied = draft.supplied if draft else frozenset()
                 body = orjson.dumps(project(self.resource_type, projection, orjson.loads(body), supplied))
             return Representation(extend(body, stored.key, stored.parts) if extend else Text(body), tag, location)
 
         return render
 
     def _version(self, stored: documents.Stored, by: Principal) -> str:
-        return self.version_of(stored.version, self.deriver(by, self._needed(NOTHING)[0])(stored.parts)[1])
+        return self.version_of(stored.version, self.deriver(by.tenant, self._needed(NOTHING)[0])(stored.parts)[1])
 
     def extender(self, names: tuple[str, ...], projection: Projection) -> Callable[[bytes, int, Parts], Text] | None:
         """Return what completes JSON text with what may be too large to be read along, if anything is.
@@ -503,7 +503,7 @@ class Resources:
         audit.record(self.shared.database, by.tenant.number, by.credential, "replace", holder.name, [(id, [path])], at)
 
     def _reread(self, by: Principal, id: str, projection: Projection, draft: Whole | Patch) -> Representation:
-        return self.represent(self._stored(by, id, projection), by, projection, draft.supplied)
+        return self.renderer(by, projection)(self._stored(by, id, projection), draft)
 
 
 def new_id() -> str:

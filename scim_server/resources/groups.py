@@ -12,7 +12,7 @@ from scim_server.resources.body import Text
 from scim_server.resources.values import Derived
 from scim_server.storage import members
 from scim_server.storage.parts import Part, Parts, Targets, entries
-from scim_server.tokens import Principal
+from scim_server.tenants import Tenant
 
 EXTENSION = "urn:ietf:params:scim:schemas:extension:account:2.0:Group"
 MEMBERS = "members"
@@ -32,7 +32,7 @@ class Groups(Resources):
     def read_along(self) -> dict[str, Part]:
         return super().read_along() | {MEMBERS: Targets(self.attribute(MEMBERS), _READ_ALONG + 1)}
 
-    def deriver(self, by: Principal, names: tuple[str, ...]) -> Callable[[Parts], Derived]:
+    def deriver(self, tenant: Tenant, names: tuple[str, ...]) -> Callable[[Parts], Derived]:
         def derive(parts: Parts) -> Derived:
             services = self.references.described(dict(zip(names, parts, strict=True)).get(SERVICES))
             for service in services:

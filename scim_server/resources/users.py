@@ -123,14 +123,14 @@ class Users(Resources):
                 outbox.queue(self.shared.database, by.tenant.number, domain, ids)
         return refusals
 
-    def deriver(self, by: Principal, names: tuple[str, ...]) -> Callable[[Parts], Derived]:
-        now, accounts = clock.second(), _accounts(by.tenant.company_name)
+    def deriver(self, tenant: Tenant, names: tuple[str, ...]) -> Callable[[Parts], Derived]:
+        accounts = _accounts(tenant.company_name)
         group_root, service_root = self.shared.root("Group"), self.shared.root("Service")
         root = f"{self.shared.root(self.name)}/"
 
         def derive(parts: Parts) -> Derived:
             around, manager, active, begins, ends = parts
-            account, digested = accounts[account_status(active, begins, ends, now)]
+            account, digested = accounts[account_status(active, begins, ends, clock.second())]
             members = {"a": account}
             if around:
                 # Who is in the same groups shares what is shown of them.

@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,6 +25,16 @@ class File(SqliteDatabase):
     """peewee's view of the file: a connection per thread, with which another thread may go on."""
 
     _state: Any
+
+    def execute_sql(self, sql: str, params: Sequence[Any] | None = None) -> sqlite3.Cursor:
+        """Run a statement, about which nobody else is told: neither a log nor hooks."""
+        connection = self._state.conn or self.connection()  # type: ignore[no-untyped-call]
+        try:
+            cursor: sqlite3.Cursor = connection.execute(sql, params or ())
+        except Exception:
+            with refusals:
+                raise
+        return cursor
 
     @contextmanager
     def continuing(self, connection: sqlite3.Connection) -> Iterator[None]:

@@ -82,14 +82,23 @@ class Database(ABC):
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """Run a statement and return all its rows."""
-        with refusals:
-            found: list[Row] = self.peewee.execute_sql(sql, parameters).fetchall()
+        cursor = self.peewee.execute_sql(sql, parameters)
+        try:
+            found: list[Row] = cursor.fetchall()
+        except Exception:
+            with refusals:
+                raise
         return found
 
     def row(self, sql: str, parameters: Sequence[Any] = ()) -> Row | None:
         """Run a statement and return its first row, if any."""
-        with refusals:
-            found: Row | None = self.peewee.execute_sql(sql, parameters).fetchone()
+        cursor = self.peewee.execute_sql(sql, parameters)
+        # What is read all the time is not to pay for a context that it needs when it fails.
+        try:
+            found: Row | None = cursor.fetchone()
+        except Exception:
+            with refusals:
+                raise
         return found
 
     def run(self, sql: str, parameters: Sequence[Any] = ()) -> int:

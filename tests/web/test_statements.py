@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-import peewee
 import pytest
 from flask.testing import FlaskClient
 
@@ -14,6 +13,7 @@ from scim_server.app import create_app
 from scim_server.demo.company import Company
 from scim_server.demo.loading import load
 from scim_server.protocol.registry import Registry
+from scim_server.storage.commits import File
 from scim_server.storage.opening import open_database
 from tests.scim import MEDIA_TYPE, PATCH_OP, USER
 from tests.server import Server
@@ -56,9 +56,9 @@ def places(tmp_path_factory: pytest.TempPathFactory, registry: Registry) -> Iter
     """One place with few users and one with many."""
     made = []
     sent: list[str] = []
-    execute = peewee.SqliteDatabase.execute_sql
+    execute = File.execute_sql
 
-    def listen(self: peewee.SqliteDatabase, sql: str, params: Any = None) -> Any:
+    def listen(self: File, sql: str, params: Any = None) -> Any:
         sent.append(sql)
         return execute(self, sql, params)
 
@@ -70,7 +70,7 @@ def places(tmp_path_factory: pytest.TempPathFactory, registry: Registry) -> Iter
         database.close()
         made.append(Place(create_app(server.settings).test_client(), server.token("admin"), sent, [], []))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(peewee.SqliteDatabase, "execute_sql", listen)
+        patch.setattr(File, "execute_sql", listen)
         for place in made:
             place.users = place.ask("Users?count=20")[0]["Resources"]
             place.groups = [group["id"] for group in place.ask("Groups?excludedAttributes=members")[0]["Resources"]]
