@@ -19,6 +19,12 @@ class Times:
     latencies: list[float] = field(default_factory=list)
     """Of single requests, where clients sent them."""
 
+    def add(self, other: "Times") -> None:
+        """Add further rounds."""
+        self.cpu += other.cpu
+        self.wall += other.wall
+        self.latencies += other.latencies
+
 
 def measured(
     works: Mapping[str, Callable[[int], object]], cpu: Mapping[str, Callable[[], float]], rounds: int

@@ -30,7 +30,8 @@ cost, and with the servers of SCIM that PyPI has, on data that `scim-server demo
 one run**: works are done in turns, in random order, and each is divided by its neighbour of the same round; shown are
 the median of these ratios and their quartiles. *CPU* is the time that the worker processes use, as the kernel counts
 it; clients are other processes. A Flask view answers with as many bytes under the same gunicorn: the same kind of
-worker, threads, connections. Operands differ from request to request. Absolute times say something about the machine
+worker, threads, connections. For single requests all servers are started anew several times, since of two processes of
+the same program one is up to a third faster than the other. Operands differ from request to request. Absolute times say something about the machine
 only; no test asserts them: the suite counts statements and looks at plans instead.
 """
 
