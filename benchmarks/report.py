@@ -31,8 +31,9 @@ one run**: works are done in turns, in random order, and each is divided by its 
 the median of these ratios and their quartiles. *CPU* is the time that the worker processes use, as the kernel counts
 it; clients are other processes. A Flask view answers with as many bytes under the same gunicorn: the same kind of
 worker, threads, connections. For single requests all servers are started anew several times, since of two processes of
-the same program one is up to a third faster than the other. Operands differ from request to request. Absolute times say something about the machine
-only; no test asserts them: the suite counts statements and looks at plans instead.
+one program the first may be a third faster than the second: that is what wide quartiles come from. Operands differ from
+request to request. Absolute times say something about the machine only; no test asserts them: the suite counts
+statements and looks at plans instead.
 """
 
 

@@ -30,7 +30,7 @@ from scim_server.storage.sqlite import path_in
 SMALL = 1000
 _MANY = 1_000_000
 _CONNECTIONS = 8
-_STARTS = 4
+_STARTS = 6
 _RAW = "raw SQL: the row and body of a user"
 USER = "urn:ietf:params:scim:schemas:core:2.0:User"
 PATCH_OP = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
