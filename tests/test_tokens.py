@@ -155,6 +155,27 @@ class TestPrincipal:
         bare = f"scim_{id_of(other)}_{token.split('_')[2][:43]}"
         assert authenticator.principal(bare + tokens._checksum(bare)) is None
 
+    def test_what_is_remembered_is_of_this_token_and_of_its_row_as_it_is(
+        self,
+        database: Database,
+        tenant: Tenant,
+        token: str,
+        authenticator: Authenticator,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(tokens, "_REMEMBERED", 1)
+        other = tokens.create(database, KEY, tenant, "other", ["users:read"], 1)
+        for _ in range(2):
+            assert {p.credential for p in map(authenticator.principal, (token, other)) if p} == {
+                id_of(token),
+                id_of(other),
+            }
+        bare = f"scim_{id_of(other)}_{token.split('_')[2][:43]}"
+        assert authenticator.principal(bare + tokens._checksum(bare)) is None
+        database.run("UPDATE token SET scopes = 'groups:read' WHERE id = ?", (id_of(other),))
+        changed = authenticator.principal(other)
+        assert changed and changed.scopes == {"groups:read"}
+
     @pytest.mark.parametrize("days", [0, -1])
     def test_it_is_refused_from_the_instant_it_expires(
         self, database: Database, tenant: Tenant, authenticator: Authenticator, days: int

@@ -80,6 +80,7 @@ OVERFLOW = -(2**63)
     [
         lambda database: database.rows("SELECT abs(n) FROM counter"),
         lambda database: database.row("SELECT max(abs(n)) FROM counter"),
+        lambda database: database.row("SELECT abs(n) FROM counter WHERE n < 1 ORDER BY rowid"),
         lambda database: list(database.each("SELECT abs(n) FROM counter")),
         lambda database: database.run_many("UPDATE counter SET n = abs(?)", [(1,), (OVERFLOW,)]),
     ],
