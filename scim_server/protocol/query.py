@@ -87,9 +87,9 @@ def _checked(
 
 def projection_in(resource_types: Sequence[ResourceType], parameters: Mapping[str, str]) -> Projection:
     """Read ``attributes`` and ``excludedAttributes`` of a URL: names separated by commas (section 3.9)."""
-    if not parameters:
-        return DEFAULT
     names = [parameters.get(name) for name in ("attributes", "excludedAttributes")]
+    if names == [None, None]:
+        return DEFAULT
     attributes, excluded = (None if text is None else check_text(text, _PARAMETER).split(",") for text in names)
     return read_projection(resource_types, attributes, excluded)
 

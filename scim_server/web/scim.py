@@ -122,7 +122,7 @@ def _add_resource(routes: Blueprint, of_type: Resources) -> None:
 
     def read(id: str) -> Response:
         by = require(f"{scope}:read")
-        known = request.headers.get("If-None-Match")
+        known = request.environ.get("HTTP_IF_NONE_MATCH")
         found = of_type.read(by, id, projection_in(types, query_parameters()), known)
         return respond(_reply(found, 200)) if found.body is not None else _respond_version(found, 304)
 
