@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from typing import NamedTuple, cast
 
 from scim_server import clock
@@ -36,7 +35,6 @@ _SECRET_LENGTH, _CHECKSUM_LENGTH = 43, 6
 _SHAPE = re.compile(
     rf"(scim_([0-9A-Za-z]{{12}})_[0-9A-Za-z]{{{_SECRET_LENGTH}}})([0-9A-Za-z]{{{_CHECKSUM_LENGTH}}})", re.ASCII
 )
-_LENGTH = len("scim_") + 12 + len("_") + _SECRET_LENGTH + _CHECKSUM_LENGTH
 _FLUSH_SECONDS = 60
 _REMEMBERED = 1024
 ADMIN = "admin"
@@ -219,7 +217,6 @@ class _Known(NamedTuple):
     expires: str | None
 
 
-@lru_cache(1024)
 def _id_in(token: str) -> str:
     """Return the id in a token, or nothing when it is malformed."""
     match = _SHAPE.fullmatch(token)
@@ -246,6 +243,7 @@ class Authenticator:
         self._key = key
         self._accepted = accepted
         self._seen: dict[str, tuple[str, Row, _Known]] = {}
+        """Of tokens that were good their ids, and what their rows said, which are read again for every request."""
         self._used: dict[str, datetime] = {}
         self._habits: Counter[tuple[str, str]] = Counter()
         self._flush_at = 0.0
@@ -257,24 +255,23 @@ class Authenticator:
 
         That of a user is good as long as the user exists and is not disabled.
         """
-        # Whatever else is sent is not worth remembering.
-        id = _id_in(token) if len(token) == _LENGTH else ""
+        id, before, known = self._seen.get(token) or (_id_in(token), None, None)
         row = self._database.row(_KNOWN, (id,)) if id else None
-        known = self._known(id, token, row) if row else None
+        if row is None:
+            return None
+        if row != before:
+            known = self._known(id, token, row)
         if not known or (known.expires is not None and known.expires[:19] <= clock.second()):
             return None
         return Principal(id, known.tenant, known.scopes, known.user, Habits(self._accepted), language)
 
     def _known(self, id: str, token: str, row: Row) -> _Known | None:
-        """Return what `_verified` does; the row is read for every request, so what is remembered is never older."""
-        seen = self._seen.get(id)
-        if seen and seen[1] == row and hmac.compare_digest(seen[0], token):
-            return seen[2]
+        """Return what `_verified` does, and remember it of a good token."""
         known = _verified(self._key, token, row)
         if known:
             if len(self._seen) >= _REMEMBERED:
                 self._seen.clear()
-            self._seen[id] = token, row, known
+            self._seen[token] = id, row, known
         return known
 
     def note(self, by: Principal) -> None:

@@ -1,6 +1,7 @@
 """What is special about a Group? Its members and services are rows, not part of its document."""
 
 from collections.abc import Callable, Iterator
+from operator import itemgetter
 
 import orjson
 
@@ -33,8 +34,10 @@ class Groups(Resources):
         return super().read_along() | {MEMBERS: Targets(self.attribute(MEMBERS), _READ_ALONG + 1)}
 
     def deriver(self, tenant: Tenant, names: tuple[str, ...]) -> Callable[[Parts], Derived]:
+        read = _reader(names, SERVICES)
+
         def derive(parts: Parts) -> Derived:
-            services = self.references.described(dict(zip(names, parts, strict=True)).get(SERVICES))
+            services = self.references.described(read(parts))
             for service in services:
                 del service["type"]
             return {"a": b'"services":' + orjson.dumps(services)} if services else {}, b""
@@ -44,11 +47,10 @@ class Groups(Resources):
     def extender(self, names: tuple[str, ...], projection: Projection) -> Callable[[bytes, int, Parts], Text]:
         """Return what puts the members of a group at its end, so that any number of them can follow."""
         number = self.attribute(MEMBERS).number
-        write = self.references.writer(self.attribute(MEMBERS), projection)
+        read, write = _reader(names, MEMBERS), self.references.writer(self.attribute(MEMBERS), projection)
 
         def extend(body: bytes, key: int, parts: Parts) -> Text:
-            members_of_it = entries(dict(zip(names, parts, strict=True)).get(MEMBERS))
-            found = [(int(target), id, display) for target, id, display in members_of_it]
+            found = [(int(target), id, display) for target, id, display in entries(read(parts))]
             first = [element for each in found[:_READ_ALONG] if (element := write(*each)) != b"{}"]
             head = body[:-1] + b',"members":[' + b",".join(first)
             if len(found) <= _READ_ALONG:
@@ -70,3 +72,8 @@ class Groups(Resources):
         attribute = self.attribute(MEMBERS)
         most = self.shared.settings.patch_answer_members
         return not members.has_more_than(self.shared.database, key, attribute.number, most)
+
+
+def _reader(names: tuple[str, ...], name: str) -> Callable[[Parts], str | None]:
+    """Return what reads one part of those that have these names, None when it was not asked for."""
+    return itemgetter(names.index(name)) if name in names else lambda _: None

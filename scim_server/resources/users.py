@@ -124,18 +124,18 @@ class Users(Resources):
         return refusals
 
     def deriver(self, tenant: Tenant, names: tuple[str, ...]) -> Callable[[Parts], Derived]:
-        accounts = _accounts(tenant.company_name)
         group_root, service_root = self.shared.root("Group"), self.shared.root("Service")
         root = f"{self.shared.root(self.name)}/"
 
         def derive(parts: Parts) -> Derived:
-            around, manager, active, begins, ends = parts
-            account, digested = accounts[account_status(active, begins, ends, clock.second())]
+            text, manager, active, begins, ends = parts
+            status = account_status(active, begins, ends, clock.second())
+            account, digested = _account(tenant.company_name, status)
             members = {"a": account}
-            if around:
+            if text:
                 # Who is in the same groups shares what is shown of them.
-                shown = _shown_again if len(around) <= _SHARED else _shown
-                groups, services = shown(around, group_root, service_root)
+                shown = _shown_again if len(text) <= _SHARED else _shown
+                groups, services = shown(text, group_root, service_root)
                 if services:
                     members["a"] = account + b"," + services
                     digested += b"\0" + services
@@ -182,15 +182,11 @@ def _manager(root: str, text: str) -> tuple[bytes, bytes]:
     return b",".join(members), b"".join(b"\0" + member for member in members)
 
 
-@lru_cache(256)
-def _accounts(company: str) -> dict[str, tuple[bytes, bytes]]:
-    """Return the members that are shown of the accounts of a company, and what is digested, by the status."""
-    name = b'"companyName":' + orjson.dumps(company)
-    of_status = {status: b'"accountStatus":"%b"' % status.encode() for status in _STATUSES}
-    return {status: (b",".join((name, member)), b"\0".join((name, member))) for status, member in of_status.items()}
-
-
-_STATUSES = ("disabled", "pending", "expired", "active")
+@lru_cache(1024)
+def _account(company: str, status: str) -> tuple[bytes, bytes]:
+    """Return the members that are shown of an account, and what is digested of them."""
+    members = b'"companyName":' + orjson.dumps(company), b'"accountStatus":"%b"' % status.encode()
+    return b",".join(members), b"\0".join(members)
 
 
 def account_status(active: str | None, valid_from: str | None, valid_until: str | None, now: str) -> str:

@@ -82,12 +82,8 @@ class Database(ABC):
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """Run a statement and return all its rows."""
-        cursor = self.peewee.execute_sql(sql, parameters)
-        try:
-            found: list[Row] = cursor.fetchall()
-        except Exception:
-            with refusals:
-                raise
+        with refusals:
+            found: list[Row] = self.peewee.execute_sql(sql, parameters).fetchall()
         return found
 
     def row(self, sql: str, parameters: Sequence[Any] = ()) -> Row | None:

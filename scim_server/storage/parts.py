@@ -72,7 +72,7 @@ class Enclosing:
         direct = f"SELECT m.source, 1 FROM reference m WHERE m.target = r.key AND {held}"
         above = f"SELECT m.source, 0 FROM reference m JOIN up ON m.target = up.key AND {held}"
         # Few groups are held by others, and a recursion costs more than all else that is read. What one group grants it
-        # grants once, and a table of what was found already costs half as much as the rest.
+        # grants once, so that no table of what was found already is made.
         kind = (
             "SELECT CASE WHEN max(CASE WHEN EXISTS (SELECT 1 FROM reference o WHERE o.target = m.source AND"
             " o.attribute = m.attribute) THEN 1 ELSE 0 END) = 1 THEN 2 WHEN count(*) > 1 THEN 1"

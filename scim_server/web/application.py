@@ -31,7 +31,7 @@ class _Request(Request):
 
 
 class _Context:
-    """All of a request's context that `flask.request` looks at."""
+    """All of a request's context that `flask.request` looks at, in a variable private to Flask: setup.cfg bounds it."""
 
     def __init__(self, request: _Request) -> None:
         self.request = request
